@@ -88,6 +88,7 @@ def campaigns_poll_every(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], N
     def every(seconds: float) -> None:
         for module in ("start_scheduler", "supervisor", "worker"):
             monkeypatch.setattr(f"telecmi_async.campaigns.{module}._POLL", seconds)
+        monkeypatch.setattr("telecmi_async.pacing.shared_starts._POLL", seconds)
         monkeypatch.setattr("telecmi_async.campaigns.ledger_health._STORE_PAUSE", 2 * seconds)
 
     return every

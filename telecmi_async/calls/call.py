@@ -17,6 +17,7 @@ from telecmi_async import errors
 from telecmi_async._internal.event_loop import InterruptNotice, current_loop, is_closed
 from telecmi_async._internal.messages import mask
 from telecmi_async._internal.secrets import log_failure
+from telecmi_async._internal.telecmi import LONGEST_CALL, RINGING
 from telecmi_async.attempt import Outcome
 from telecmi_async.calls import log
 from telecmi_async.calls.history import History
@@ -150,6 +151,12 @@ class Call:
             if leg.leg == "a" and leg.record is not None and leg.record.to:
                 return _number(leg.record.to)
         return None
+
+    @property
+    def longest(self) -> float:
+        """For how many seconds the call may be live, ringing included."""
+        duration = None if self.request is None else self.request.duration
+        return (duration or LONGEST_CALL) + RINGING
 
     @property
     def reference(self) -> str:

@@ -21,8 +21,10 @@ from __future__ import annotations
 
 import functools
 import logging
+import math
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import anyio
 import attrs
@@ -39,14 +41,16 @@ from telecmi_async.pacing.gate import Gate
 from telecmi_async.wire.transport import Timeouts
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from telecmi_async._internal.secrets import Redactor
     from telecmi_async.pacing.channels import Channels
     from telecmi_async.pacing.rate_limit import RateLimit
+    from telecmi_async.pacing.shared_channels import SharedChannels
+    from telecmi_async.pacing.shared_starts import SharedStarts
     from telecmi_async.wire.transport import Transport
 
 logger = logging.getLogger("telecmi_async")
+
+_T = TypeVar("_T")
 
 
 class Permit(Protocol):
@@ -76,8 +80,8 @@ class PlacementJob:
     """One call to place, and how.
 
     No attempt starts after ``until``, a reading of the loop's clock. ``seed`` makes the call's
-    jitter its own, ``permit`` is asked right before a request leaves, and ``record`` is called
-    before the call is settled.
+    jitter its own, ``permit`` is asked right before a request leaves, ``pausing`` is called before
+    a pause of so many seconds that TeleCMI asked for, and ``record`` before the call is settled.
     """
 
     call: Call
@@ -89,10 +93,15 @@ class PlacementJob:
     seed: str
     permit: Permit | None = None
     record: OutcomeRecord | None = None
+    pausing: Callable[[float], Awaitable[None]] | None = None
 
 
 class CallPlacer:
-    """Places the calls of one service; ``budget`` is how many failures in a row it may repeat."""
+    """Places the calls of one service.
+
+    ``budget`` is how many failures in a row it may repeat. ``starts`` are those of a rate that
+    other processes share.
+    """
 
     def __init__(
         self,
@@ -101,12 +110,15 @@ class CallPlacer:
         *,
         redact: Redactor,
         budget: int,
-        channels: Channels | None = None,
+        channels: Channels | SharedChannels | None = None,
+        starts: SharedStarts | None = None,
     ) -> None:
         self._transport = transport
         self._channels = channels
         self._redact = redact
-        self._gate = Gate(limit)
+        self._starts = starts
+        self._shared = limit.shared
+        self._gate = Gate(limit, starts)
         self._queue_timeout = limit.queue_timeout
         self._budget = retry.RetryBudget(budget)
         #: Says if slow replies keep calls below their rate.
@@ -119,6 +131,8 @@ class CallPlacer:
         self._gate.now = now
         if self._channels is not None:
             self._channels.now = now
+        if self._starts is not None:
+            self._starts.now = now
 
     def deadline(self, policy: retry.RetryPolicy) -> float | None:
         """Return the deadline of a call that is made now."""
@@ -138,6 +152,10 @@ class CallPlacer:
                         stopped = await self._make_attempts(job)
             except errors.CallNotPlaced as refusal:  # from its permit
                 stopped = refusal
+            except errors.StoreError as error:
+                stopped = errors.NotSent(
+                    f"the call was not sent: the shared limits fail ({error}); no phone rang"
+                )
             if job.record is not None:
                 with anyio.CancelScope(shield=True):
                     await job.record(call, stopped)
@@ -156,10 +174,10 @@ class CallPlacer:
     async def _make_attempts(self, job: PlacementJob) -> errors.CallNotPlaced | None:
         """Make attempts until one is the last; return an error if one had no turn in time."""
         policy = job.policy
-        if self._channels is not None and not await self._in_time(
-            functools.partial(self._channels.acquire, job.call), job.until
-        ):
-            return self._late(job)
+        if self._channels is not None:
+            acquire = functools.partial(self._channels.acquire, job.call)
+            if await self._in_time(acquire, job.until) is None:
+                return self._late(job)
 
         def before_sleep(verdict: Verdict, seconds: float) -> None:
             log.log_retry(job.call, verdict, most=policy.attempts, pause=seconds)
@@ -184,14 +202,21 @@ class CallPlacer:
 
     async def _attempt(self, job: PlacementJob) -> Verdict | None:
         """Start one request and judge what came back; None if it had no turn in time."""
-        if not await self._in_time(self._gate.enter, job.until):
+        turn = await self._in_time(self._gate.enter, job.until)
+        if turn is None:
             return None
         try:
             # The gate may let a task through that was cancelled at the same moment.
             await anyio.lowlevel.checkpoint_if_cancelled()
             self._check_open()
+            due, began = turn[0], None
+            if due is not None and job.permit is not None:
+                began = self._gate.now()
             send_by = await self._ask_permit(job)
+            if due is not None and not await self._reach_start(job, due, began, send_by):
+                return None
             self._check_open()
+            self._check_channel(job.call)
             verdict = await self._exchange(job, send_by)
         finally:
             self._gate.leave()
@@ -204,12 +229,40 @@ class CallPlacer:
             self._budget.record(repeatable=job.policy.repeats(verdict))
         if pause := job.policy.pause(verdict):
             self._gate.pause(pause)
+            with anyio.CancelScope(shield=True):
+                if self._starts is not None:
+                    await self._starts.hold(self._shared, pause)
+                if job.pausing is not None:
+                    await job.pausing(pause)
         return verdict
 
     def _check_open(self) -> None:
         """Require a service that is not being closed: that cancels its calls in batches."""
         if self.closed:
             raise errors.CallCancelled("the call was cancelled: the service was closed")
+
+    async def _reach_start(
+        self, job: PlacementJob, due: float, began: float | None, send_by: float | None
+    ) -> bool:
+        """Wait for a shared start, or another if it is over; False if that was not in time."""
+        assert self._starts is not None  # noqa: S101  # the gate took the start from them
+        until = math.inf if send_by is None else send_by
+        reach = functools.partial(self._starts.reach, due, began=began, until=until)
+        reached = await self._in_time(reach, job.until)
+        if reached is not None and not reached[0]:
+            raise errors.NotSent(
+                "the call was not sent: the shared limits had no start for it in time; no "
+                "phone rang"
+            )
+        return reached is not None
+
+    def _check_channel(self, call: Call) -> None:
+        """Require the call's channel: a shared one is lost if it could not be renewed."""
+        if self._channels is not None and not self._channels.holds(call):
+            raise errors.NotSent(
+                "the call was not sent: the shared limits failed while it waited, and it lost "
+                "its channel; no phone rang"
+            )
 
     async def _ask_permit(self, job: PlacementJob) -> float | None:
         """Ask the permit, if there is one, and return by when the request must leave."""
@@ -224,6 +277,9 @@ class CallPlacer:
     async def _exchange(self, job: PlacementJob, send_by: float | None) -> Verdict:
         """Send one request and record its verdict in any case."""
         began = self._gate.now()
+        if self._channels is not None:  # the call may outlive this process
+            longest = job.timeouts.total + job.call.longest
+            self._channels.hold(job.call, until=began + longest)
         job.call.placement.begin_request()
         self.watch.begin()
         verdict = Verdict(Outcome.UNKNOWN, "interrupted while the request was under way")
@@ -246,15 +302,18 @@ class CallPlacer:
             job.call.record(verdict, seconds)
         return verdict
 
-    async def _in_time(self, enter: Callable[[], Awaitable[None]], until: float | None) -> bool:
-        """Wait for a turn, but not beyond ``queue_timeout`` or the call's deadline."""
+    async def _in_time(
+        self, enter: Callable[[], Awaitable[_T]], until: float | None
+    ) -> tuple[_T] | None:
+        """Wait for a turn, but not beyond ``queue_timeout`` or the call's deadline.
+
+        Returns the result of ``enter``, or None if the time was over.
+        """
         if self._queue_timeout is not None:
             limit = self._gate.now() + self._queue_timeout
             until = limit if until is None else min(limit, until)
         if until is None:
-            await enter()
-            return True
+            return (await enter(),)
         with anyio.CancelScope(deadline=until):
-            await enter()
-            return True
-        return False
+            return (await enter(),)
+        return None

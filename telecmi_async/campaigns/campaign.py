@@ -100,6 +100,11 @@ class Campaign:
         check_instance("without_events", without_events, bool, "True or False")
         if timeouts is not None:
             check_instance("timeouts", timeouts, CampaignTimeouts)
+        if service._runner.shares_limits:  # noqa: SLF001  # the seam for campaigns
+            raise ConfigurationError(
+                "the service of a campaign must have no limits: give them to the campaign "
+                "(limits=), or each call would take two starts"
+            )
         if limits is not None:
             check_implements(
                 "limits", limits, SharedLimits, "shared limits, such as RedisLimits(url)"

@@ -160,7 +160,7 @@ class Worker:
     async def run(self) -> None:
         """Dial. Cancelling it starts nothing more, and waits for what was sent."""
         self._idle_since = None
-        self.now = self._scheduler.now = clock_of(current_loop())
+        self.now = self._scheduler.starts.now = clock_of(current_loop())
         async with anyio.create_task_group() as group:
             tasks = DialTasks(group, self._dial)
             try:
@@ -342,7 +342,7 @@ class Worker:
         """Wait for a send's start, or another; return False if the fence leaves none."""
         until = began + self.timeouts.fence
         try:
-            return await self._scheduler.reach(send.due, began=began, until=until)
+            return await self._scheduler.starts.reach(send.due, began=began, until=until)
         except StoreError as error:
             self.ledger_health.note(error)
             return False
@@ -406,7 +406,7 @@ class Worker:
             raise
         ours = ours or await self.ledger.release(send.claim, send.owner)
         if limited:
-            await self._scheduler.hold(verdict.pause)
+            await self._scheduler.starts.hold(self.settings.pace.shared, verdict.pause)
         if why := self.health.reason_to_pause(error, verdict.state, send.claim.number):
             await self._set_status("paused", why)
         return not ours or verdict.state in {ContactState.PLACED, ContactState.UNKNOWN}

@@ -31,6 +31,8 @@ class Channels:
         self._line = WaitingLine()  # only the first in it looks for a free channel
         #: Returns the time; a service replaces it by the clock of its event loop.
         self.now: Callable[[], float] = loop_time
+        #: Whether the service is being closed.
+        self.closed = False
         self._holds: dict[Hashable, float] = {}
         self._freed: anyio.Event | None = None
 

@@ -48,6 +48,9 @@ class RateLimit:
             from before it is sent until its events or records show its end. Without these it
             holds it for its ``duration``, or the 5,400 seconds that TeleCMI's SDK assumes,
             plus a minute of ringing. None: no limit.
+        shared: With ``CallService(limits=…)``: the name under which ``calls_per_second`` and
+            ``max_live_calls`` hold for all services and campaigns together, as in
+            ``Pace(shared=…)``. Give the same values everywhere.
 
     Raises:
         ConfigurationError: A value is invalid; the message names it.
@@ -64,3 +67,4 @@ class RateLimit:
     max_live_calls: int | None = attrs.field(
         default=None, kw_only=True, validator=validators.whole_or_none(1)
     )
+    shared: str = attrs.field(default="account", kw_only=True, validator=validators.name)

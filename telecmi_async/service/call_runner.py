@@ -51,6 +51,8 @@ class CallRunner:
         self.calls: dict[Call, None] = {}
         self._settings = settings
         self._parts = parts
+        keyed = None if parts.keyed is None else parts.keyed.tap
+        self._taps = [tap for tap in (keyed, parts.tap) if tap is not None]
         self._opened = False
         self._ordinal = 0
 
@@ -58,6 +60,11 @@ class CallRunner:
         pending = sum(not call.placement.settled for call in self.calls)
         state = "closed" if self.closed else f"{pending} calls under way"
         return f"<CallService app_id={self._settings.credentials.app_id} {state}>"
+
+    @property
+    def shares_limits(self) -> bool:
+        """Whether its starts or channels are shared with other processes."""
+        return self._settings.limits is not None
 
     @property
     def max_in_flight(self) -> int:
@@ -90,8 +97,8 @@ class CallRunner:
             parts.placer.use_clock(now)
             if parts.tracker is not None:
                 parts.tracker.open(now)
-            if parts.keyed is not None:
-                parts.keyed.listen()
+            for tap in self._taps:
+                tap.open()
 
     def start(
         self,
@@ -214,8 +221,10 @@ class CallRunner:
 
     def close(self) -> None:
         """Take no more calls, and start no more requests."""
-        if self._parts.keyed is not None:
-            self._parts.keyed.stop()
+        for tap in self._taps:
+            tap.close()
+        if self._parts.channels is not None:
+            self._parts.channels.closed = True
         if self._parts.tasks.loop is not None:
             self._parts.tasks.bind()
         self.closed = True

@@ -21,22 +21,23 @@ import json
 import logging
 import re
 from collections import OrderedDict
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
-from weakref import WeakValueDictionary
+from weakref import WeakSet, WeakValueDictionary
 
 import anyio
 import attrs
 
 from telecmi_async import errors
-from telecmi_async._internal.event_loop import call_in_loop, current_loop, is_failure
+from telecmi_async._internal.event_loop import is_failure
 from telecmi_async._internal.secrets import log_failure
 from telecmi_async.attempt import Outcome
 from telecmi_async.calls.placement import PlacementJob
+from telecmi_async.calls.state import CallStatus
 from telecmi_async.events.reference import reference_in
 from telecmi_async.ledger.idempotency import IdempotencyKeys, KeyedCall, KeyState
 from telecmi_async.pcmo.codec import dump_pcmo
 from telecmi_async.phone import Region
+from telecmi_async.service.event_tap import EventTap
 
 if TYPE_CHECKING:
     from telecmi_async._internal.tasks import TaskRunner
@@ -105,9 +106,10 @@ class KeyedCalls:
         self._sources = sources
         self._calls: WeakValueDictionary[str, Call] = WeakValueDictionary()
         self._proven: OrderedDict[str, None] = OrderedDict()
-        # Where events are taken.
-        self._loop: object = None
-        self._listens = False
+        # Calls of unknown outcome: several handles may have the same one.
+        self._unknown: WeakSet[Call] = WeakSet()
+        #: Puts on record which keyed calls the receiver's events prove.
+        self.tap = EventTap(sources.intake, self._take)
 
     # -- in this process
 
@@ -148,35 +150,46 @@ class KeyedCalls:
         finally:
             if not call.placement.settled:  # unknown, if another process places it
                 call.conclude(stopped)
+            self._watch(call)
 
     async def _place(self, job: PlacementJob, scope: anyio.CancelScope) -> None:
         call, request = job.call, _request_of(job)
         key, digest = request.idempotency_key or "", fingerprint_of(request)
         with anyio.CancelScope(shield=True):  # a cancelled call may have been placed before
             found = await self._keys.find_key(key=key)
-        while not call.placement.settled:
-            if found is not None and found.fingerprint != digest:
-                call.fail(_another_request())
-            elif found is None or found.state is KeyState.ABSENT:
+        try:
+            while not call.placement.settled:
                 call.placement.elsewhere = False
-                send = _KeyedSend(self._keys, self._lifetime, key, digest, job, self._note)
-                await self._placer.place(
-                    attrs.evolve(job, permit=send.claim, record=send.record)
-                )
-                call.placement.start(scope)
-                found = send.taken_by
-            elif not await self._settle(call, found):
-                found = await self._wait(call, found)
+                if found is not None and found.fingerprint != digest:
+                    call.fail(_another_request())
+                elif found is None or found.state is KeyState.ABSENT:
+                    send = _KeyedSend(self._keys, self._lifetime, key, digest, job)
+                    await self._placer.place(
+                        attrs.evolve(
+                            job, permit=send.claim, record=send.record, pausing=send.keep
+                        )
+                    )
+                    call.placement.start(scope)
+                    found = send.taken_by
+                else:
+                    call.placement.elsewhere = found.token != call.reference
+                    if not await self._settle(call, found):
+                        found = await self._wait(found)
+        finally:
+            if not call.placement.settled and call.placement.elsewhere and found is not None:
+                call.name(found.token, Region(found.region))  # the error names this call
 
     async def follow(self, call: Call) -> None:
         """Settle a call that is known by its reference, which any process may have sent."""
-        cause = "the ledger has no call with this reference"
+        cause = "the wait for its outcome was cancelled"
         try:
             with anyio.CancelScope() as scope:
                 if call.placement.start(scope):
                     found = await self._keys.find_key(token=call.reference)
                     while found is not None and not await self._settle(call, found):
-                        found = await self._wait(call, found)
+                        found = await self._wait(found)
+                    if found is None:
+                        cause = "the ledger has no call with this reference"
         except errors.StoreError as error:
             cause = str(error)
         finally:
@@ -184,6 +197,7 @@ class KeyedCalls:
                 call.fail(
                     errors.CallOutcomeUnknown(cause, reference=call.reference, cause=cause)
                 )
+            self._watch(call)
 
     async def _settle(self, call: Call, found: KeyedCall) -> bool:
         """Settle a call by what is on record; return False if its request is under way."""
@@ -209,21 +223,18 @@ class KeyedCalls:
 
     async def _look_up(self, found: KeyedCall) -> str | None:
         """Return a call's id by its events, which may have come to another process."""
-        store, request_id = self._sources.store, None
+        store = self._sources.store
         try:
             for stored in await store.get([found.token]) if store is not None else ():
-                if (request_id := stored.event.request_id) is not None:
-                    await self._keys.settle_key(
-                        found.token, KeyState.PLACED, request_id=request_id
-                    )
-                    break
+                if stored.event.request_id is not None:
+                    self._put_proof(found.token, stored.event.request_id)
+                    return stored.event.request_id
         except errors.StoreError as error:
             logger.warning("call %s: its events could not be used: %s", found.token, error)
-        return request_id
+        return None
 
-    async def _wait(self, call: Call, found: KeyedCall) -> KeyedCall | None:
+    async def _wait(self, found: KeyedCall) -> KeyedCall | None:
         """Return what is on record once a call that another process sends has an outcome."""
-        call.placement.elsewhere = True
         pause, latest = _FIRST_LOOK, found
         while latest.token == found.token and latest.state is KeyState.SENDING:
             await anyio.sleep(pause)
@@ -236,28 +247,9 @@ class KeyedCalls:
 
     # -- events
 
-    def listen(self) -> None:
-        """Put on record which keyed calls the receiver's events prove."""
-        if self._sources.intake is not None:
-            self._loop, self._listens = current_loop(), True
-            self._sources.intake.handlers.add_recorder(self._put)
-
-    def stop(self) -> None:
-        """Listen no more."""
-        if self._sources.intake is not None and self._listens:
-            self._listens = False
-            self._sources.intake.handlers.remove_recorder(self._put)
-
-    def _put(self, event: Event) -> None:
-        """Take an event from any thread's event loop."""
-        if current_loop() is self._loop:
-            self._take(event)
-        else:
-            call_in_loop(self._loop, self._take, event)
-
     def _take(self, event: Event) -> None:
         token = reference_in(event)
-        if self._listens and token is not None and event.request_id is not None:
+        if token is not None and event.request_id is not None:
             self._put_proof(token, event.request_id)
 
     def proven(self, call: Call) -> None:
@@ -266,18 +258,21 @@ class KeyedCalls:
         if request_id is not None and call.request is not None and call.request.idempotency_key:
             self._put_proof(call.reference, request_id)
 
-    def _put_proof(self, token: str, request_id: str) -> None:
-        if self._note(token):
-            self._tasks.start(self._prove, (token, request_id))
+    def _watch(self, call: Call) -> None:
+        """Have a call of unknown outcome accepted once an event proves it."""
+        if call.placement.status is CallStatus.UNKNOWN:
+            self._unknown.add(call)
 
-    def _note(self, token: str) -> bool:
-        """Note that a proof is on record, or on its way; return False if it was before."""
-        if token in self._proven:
-            return False
+    def _put_proof(self, token: str, request_id: str) -> None:
+        for call in tuple(self._unknown):
+            if call.reference == token and call.placement.request_id is None:
+                call.attach(request_id)
+        if token in self._proven:  # it is on record, or on its way there
+            return
         self._proven[token] = None
         if len(self._proven) > _MOST_PROVEN:
             self._proven.popitem(last=False)
-        return True
+        self._tasks.start(self._prove, (token, request_id))
 
     async def _prove(self, proof: tuple[str, str]) -> None:
         token, request_id = proof
@@ -299,7 +294,6 @@ class _KeyedSend:
     _key: str
     _digest: str
     _job: PlacementJob
-    _note: Callable[[str], bool]
     _claimed: bool = attrs.field(default=False, init=False)
     #: The call that has the key, if it is another one.
     taken_by: KeyedCall | None = attrs.field(default=None, init=False)
@@ -307,19 +301,10 @@ class _KeyedSend:
     async def claim(self, call: Call) -> float:
         """Claim the key right before a request leaves, and return by when it must leave."""
         self._claimed = True  # perhaps, if the ledger fails now
-        region = call.region or Region.GLOBAL
         spare = self._job.policy.wait_max + _MARGIN
-        lease = self._job.timeouts.total + spare
         send_by = anyio.current_time() + spare  # a process may sleep between claim and request
         try:
-            found = await self._keys.claim_key(
-                self._key,
-                self._digest,
-                call.reference,
-                region=region.value,
-                lease=lease,
-                lifetime=max(self._lifetime, lease),
-            )
+            found = await self._claim(spare)
         except errors.StoreError as error:
             raise errors.NotSent(f"the call was not sent: {error}; no phone rang") from None
         if found.token != call.reference or found.state is not KeyState.SENDING:
@@ -329,6 +314,25 @@ class _KeyedSend:
             raise errors.CallCancelled("another call has its idempotency key")
         return send_by
 
+    async def keep(self, seconds: float) -> None:
+        """Keep the key through a pause, so that it does not look as if the process was gone."""
+        try:
+            await self._claim(self._job.policy.wait_max + _MARGIN + seconds)
+        except errors.StoreError as error:
+            logger.warning("call %s: its key may look unknown: %s", self._job.call, error)
+
+    async def _claim(self, spare: float) -> KeyedCall:
+        """Claim the key for the time of a request and so many seconds more."""
+        call, lease = self._job.call, self._job.timeouts.total + spare
+        return await self._keys.claim_key(
+            self._key,
+            self._digest,
+            call.reference,
+            region=(call.region or Region.GLOBAL).value,
+            lease=lease,
+            lifetime=max(self._lifetime, lease),
+        )
+
     async def record(self, call: Call, stopped: errors.CallNotPlaced | None) -> None:
         """Put the outcome on record, before the handle has it."""
         if not self._claimed:
@@ -337,15 +341,15 @@ class _KeyedSend:
         with anyio.move_on_after(_PATIENCE):
             while True:
                 try:
-                    await self._keys.settle_key(
+                    settled = await self._keys.settle_key(
                         call.reference, state, request_id=request_id, detail=detail
                     )
+                    if state is KeyState.UNKNOWN and not settled:
+                        await self._heal(call)
                 except errors.StoreError as error:
                     logger.warning("call %s: its outcome is not on record yet: %s", call, error)
                     await anyio.sleep(_PAUSE)
                 else:
-                    if state is KeyState.PLACED:
-                        self._note(call.reference)
                     return
         logger.error(
             "call %s: its outcome (%s) could not be put on record: for other processes its "
@@ -353,6 +357,12 @@ class _KeyedSend:
             call,
             state,
         )
+
+    async def _heal(self, call: Call) -> None:
+        """Accept a call of which another process has an event."""
+        found = await self._keys.find_key(token=call.reference)
+        if found is not None and found.request_id and not call.placement.settled:
+            call.attach(found.request_id)
 
 
 def _outcome_of(

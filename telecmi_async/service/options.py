@@ -16,7 +16,7 @@ from typing import (
 import attrs
 
 from telecmi_async._internal.messages import shown
-from telecmi_async._internal.seams import check_instance, kind_of, missing_of
+from telecmi_async._internal.seams import check_implements, check_instance, kind_of, missing_of
 from telecmi_async._internal.secrets import Secret
 from telecmi_async._internal.telecmi import BASE_URL
 from telecmi_async._internal.validators import (
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
     from telecmi_async._internal.validators import Duration
     from telecmi_async.ledger import IdempotencyKeys, Ledger  # noqa: TC004  # its annotation is never evaluated
+    from telecmi_async.pacing.shared import SharedLimits  # noqa: TC004  # its annotation is never evaluated
     from telecmi_async.service.sources import EventSource
 
 _T = TypeVar("_T")
@@ -68,6 +69,7 @@ class Options(TypedDict, total=False):
     reference: bool | None
     ledger: Ledger | IdempotencyKeys | None
     key_lifetime: Duration
+    limits: SharedLimits | None
 
 
 def _caller_id(value: Number | None) -> int | None:
@@ -133,6 +135,23 @@ def _lifetime(value: Duration) -> float:
     return seconds
 
 
+def _shared_limits(value: SharedLimits | None) -> SharedLimits | None:
+    if value is not None:
+        from telecmi_async.pacing.shared import SharedLimits  # noqa: PLC0415  # a service without limits starts faster
+
+        wanted = "shared limits, such as RedisLimits(url) or a ledger"
+        check_implements("limits", value, SharedLimits, wanted)
+    return value
+
+
+def _check_limits(settings: ServiceSettings, _: object, limits: SharedLimits | None) -> None:
+    rate = settings.rate
+    if limits is not None and rate.calls_per_second is None and rate.max_live_calls is None:
+        raise ConfigurationError(
+            "limits need a rate that is shared: CallService(…, limits=…, rate=RateLimit(10))"
+        )
+
+
 def _seed(value: int | str | None) -> str:
     if value is None:
         return os.urandom(8).hex()
@@ -157,6 +176,7 @@ class ServiceSettings:
     seed: str = attrs.field(converter=_seed)
     keys: IdempotencyKeys | None = attrs.field(converter=_keys)
     key_lifetime: float = attrs.field(converter=_lifetime)
+    limits: SharedLimits | None = attrs.field(converter=_shared_limits, validator=_check_limits)
 
     @property
     def signed(self) -> bool:

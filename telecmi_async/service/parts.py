@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 from importlib import import_module
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 from urllib.parse import urlsplit
 
 import attrs
@@ -14,9 +14,11 @@ from telecmi_async._internal.tasks import TaskRunner
 from telecmi_async.calls import retry
 from telecmi_async.calls.placement import CallPlacer
 from telecmi_async.errors import ConfigurationError
-from telecmi_async.events.reference import References
+from telecmi_async.events.reference import References, reference_in
+from telecmi_async.events.state import CallState
 from telecmi_async.pacing.channels import Channels
 from telecmi_async.pcmo import codec
+from telecmi_async.service.event_tap import EventTap
 from telecmi_async.service.lookup import Lookup
 from telecmi_async.wire.httpx_transport import HttpxTransport
 from telecmi_async.wire.own_client import open_own_client
@@ -26,6 +28,12 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from telecmi_async.calls.call import Call
+    from telecmi_async.events import Event
+    from telecmi_async.pacing.shared_channels import SharedChannels  # noqa: TC004  # its annotation is never evaluated
+    from telecmi_async.pacing.shared_starts import (
+        SharedStarts,  # its annotation is never evaluated
+    )
     from telecmi_async.service.keyed_calls import KeyedCalls  # noqa: TC004  # its annotation is never evaluated
     from telecmi_async.service.options import ServiceSettings
     from telecmi_async.service.tracker import Tracker  # noqa: TC004  # its annotation is never evaluated
@@ -65,13 +73,15 @@ class ServiceParts:
     #: Signs the references of calls, and finds them in events.
     references: References
     #: Limits live calls, if they are limited.
-    channels: Channels | None
+    channels: Channels | SharedChannels | None
     placer: CallPlacer
     lookup: Lookup
     #: None without a source of events and without a limit on live calls.
     tracker: Tracker | None
     #: None without a ledger.
     keyed: KeyedCalls | None
+    #: Frees the channels of other processes' calls; None if channels are not shared.
+    tap: EventTap | None
 
 
 def build_parts(
@@ -88,12 +98,7 @@ def build_parts(
         raise ConfigurationError(
             "give http_client or ssl_context, not both: a client has its own TLS settings"
         )
-    retry.load_tenacity()
-    codec.load_cattrs()
-    for name in _MODULES:
-        import_module(name)
-    for name in _CODECS:
-        codecs.lookup(name)
+    _load_modules()
     secret, limit = settings.credentials.secret, settings.rate
     redact, references = Redactor(secret), References(secret)
     tasks = TaskRunner(redact)
@@ -101,9 +106,14 @@ def build_parts(
         _open_client(settings, ssl_context) if http_client is None else http_client,
         owned=http_client is None,
     )
-    channels = None if limit.max_live_calls is None else Channels(limit.max_live_calls)
+    channels = _channels(settings, tasks)
     placer = CallPlacer(
-        transport, limit, redact=redact, budget=settings.retry.budget, channels=channels
+        transport,
+        limit,
+        redact=redact,
+        budget=settings.retry.budget,
+        channels=channels,
+        starts=_shared_starts(settings),
     )
     lookup = Lookup(
         transport,
@@ -127,9 +137,61 @@ def build_parts(
             signed=settings.signed,
             proven=None if keyed is None else keyed.proven,
         )
+    tap = _tap(settings, channels)
     return ServiceParts(
-        redact, tasks, transport, references, channels, placer, lookup, tracker, keyed
+        redact, tasks, transport, references, channels, placer, lookup, tracker, keyed, tap
     )
+
+
+def _load_modules() -> None:
+    """Import what a service needs later."""
+    retry.load_tenacity()
+    codec.load_cattrs()
+    for name in _MODULES:
+        import_module(name)
+    for name in _CODECS:
+        codecs.lookup(name)
+
+
+def _channels(settings: ServiceSettings, tasks: TaskRunner) -> Channels | SharedChannels | None:
+    limit, limits = settings.rate, settings.limits
+    if limit.max_live_calls is None:
+        return None
+    if limits is None:
+        return Channels(limit.max_live_calls)
+    from telecmi_async.pacing.shared_channels import SharedChannels  # noqa: PLC0415  # a service without limits starts faster
+
+    return SharedChannels(
+        limits,
+        limit.shared,
+        limit.max_live_calls,
+        tasks=tasks,
+        name=lambda call: cast("Call", call).reference,
+    )
+
+
+def _tap(
+    settings: ServiceSettings, channels: Channels | SharedChannels | None
+) -> EventTap | None:
+    """Return what frees a shared channel at the end of a call that another process placed."""
+    if channels is None or isinstance(channels, Channels):
+        return None
+
+    def take(event: Event) -> None:
+        token = reference_in(event)
+        if token is not None and CallState().after(event).over:
+            channels.release_other(token)
+
+    return EventTap(settings.sources.intake, take)
+
+
+def _shared_starts(settings: ServiceSettings) -> SharedStarts | None:
+    rate, limits = settings.rate, settings.limits
+    if limits is None or rate.calls_per_second is None:
+        return None
+    from telecmi_async.pacing.shared_starts import SharedStarts  # noqa: PLC0415  # a service without limits starts faster
+
+    return SharedStarts(limits, rates=lambda: {rate.shared: rate.calls_per_second})
 
 
 def _keyed_calls(

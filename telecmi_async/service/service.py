@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from telecmi_async.calls.retry import RetryPolicy
     from telecmi_async.ledger import IdempotencyKeys, Ledger
     from telecmi_async.pacing.rate_limit import RateLimit
+    from telecmi_async.pacing.shared import SharedLimits
     from telecmi_async.pcmo.flow import FlowLike
     from telecmi_async.service.lookup import CallCommand, CommandAnswer
     from telecmi_async.service.options import Number, Options
@@ -82,6 +83,10 @@ class CallService:
             the service.
         key_lifetime: How long a key is remembered after its call was sent, in seconds or as a
             `timedelta`.
+        limits: Where ``rate`` is kept together with other processes: `RedisLimits`, an open ledger,
+            or other `SharedLimits`. All services and campaigns that use the same place and the
+            same ``RateLimit(shared=…)`` share ``calls_per_second`` and ``max_live_calls``. While
+            the limits fail, calls end as `NotSent`. You close them, after the service.
 
     Raises:
         ConfigurationError: A value is invalid; the message names it.
@@ -105,6 +110,7 @@ class CallService:
         reference: bool | None = None,
         ledger: Ledger | IdempotencyKeys | None = None,
         key_lifetime: Duration = 7 * 86_400.0,
+        limits: SharedLimits | None = None,
     ) -> None:
         from telecmi_async.service.call_runner import CallRunner  # noqa: PLC0415  # see above
         from telecmi_async.service.options import ServiceSettings  # noqa: PLC0415  # see above
@@ -125,6 +131,7 @@ class CallService:
             seed=seed,
             keys=ledger,
             key_lifetime=key_lifetime,
+            limits=limits,
         )
         self._parts = build_parts(self._settings, http_client, ssl_context)
         self._runner = CallRunner(self._settings, self._parts)

@@ -27,7 +27,6 @@ from weakref import WeakValueDictionary
 import anyio
 
 from telecmi_async._internal.event_loop import loop_time
-from telecmi_async._internal.telecmi import LONGEST_CALL, RINGING
 from telecmi_async.calls.call import Call
 from telecmi_async.calls.log import log_departed
 from telecmi_async.calls.state import CallStatus
@@ -50,6 +49,7 @@ if TYPE_CHECKING:
     from telecmi_async.events.reference import References
     from telecmi_async.events.store import EventStore, StoredEvent
     from telecmi_async.pacing.channels import Channels
+    from telecmi_async.pacing.shared_channels import SharedChannels
     from telecmi_async.phone import Region
     from telecmi_async.service.sources import Sources
 
@@ -84,7 +84,7 @@ class Tracker:
         tasks: TaskRunner,
         *,
         records: Callable[[str], Awaitable[Sequence[CallRecord]]],
-        channels: Channels | None,
+        channels: Channels | SharedChannels | None,
         references: References,
         signed: bool,
         proven: Callable[[Call], None] | None = None,
@@ -202,17 +202,19 @@ class Tracker:
         if self._polling is not None:
             self._polling.look(call)
 
-    def _hold_channel(self, channels: Channels, call: Call, *, placed: bool) -> None:
+    def _hold_channel(
+        self, channels: Channels | SharedChannels, call: Call, *, placed: bool
+    ) -> None:
         """Hold a call's channel as long as it may be live, or release it.
 
-        A call that was attached may have ended days ago, so it holds none.
+        A call that was attached may have ended days ago, so it holds none. The call of an
+        idempotency key that another process sent has its channel there.
         """
         over = any(map(call.is_ended_by, call.events))
-        if call.request is None or over or not placed:
+        if call.request is None or call.placement.elsewhere or over or not placed:
             channels.release(call)
         else:
-            longest = call.request.duration or LONGEST_CALL
-            channels.hold(call, until=self._now() + longest + RINGING)
+            channels.hold(call, until=self._now() + call.longest)
 
     def call_renamed(self, call: Call) -> None:
         """Find the call by the reference that it was sent with."""

@@ -106,7 +106,7 @@ async def test_each_limit_of_a_campaign_is_looked_at() -> None:
             from_=FIRST,
             pace={"caller_id_calls_per_second": 3.0, "campaign_calls_per_second": 2.0},
         )
-        keys = here.campaign(config)._worker._scheduler._keys()
+        keys = here.campaign(config)._worker._scheduler.starts._keys()
 
     assert start_limits("spring", config) == keys
     assert len(keys) == 3

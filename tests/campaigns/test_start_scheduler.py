@@ -19,6 +19,7 @@ from telecmi_async.campaigns.channel_leases import ChannelLeases
 from telecmi_async.campaigns.send_permit import PendingSend
 from telecmi_async.campaigns.start_scheduler import StartScheduler
 from telecmi_async.ledger import Claim, ContactState, NewContact
+from telecmi_async.pacing.shared_starts import SharedStarts
 from telecmi_async.simulator import Fault, Simulator
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ async def start(scheduler: StartScheduler, intent: float = 0.0) -> bool:
     assert due is not None
     began = anyio.current_time()
     await anyio.sleep(intent)
-    return await scheduler.reach(due, began=began, until=began + 100.0)
+    return await scheduler.starts.reach(due, began=began, until=began + 100.0)
 
 
 async def test_a_start_that_is_over_is_exchanged_until_one_is_not() -> None:
@@ -202,7 +203,7 @@ async def test_an_intent_may_be_late_by_half_an_interval(
 
     await anyio.sleep(late)
 
-    assert await quick.reach(due, began=due, until=due + 100.0) is True
+    assert await quick.starts.reach(due, began=due, until=due + 100.0) is True
     assert len(limits.asked) == before + starts - 1
 
 
@@ -632,12 +633,12 @@ async def test_who_was_too_late_waits_for_another_start() -> None:
     """A replacement start is reserved once, and waited for through early wake-ups."""
     limits = Granting(waits=[0.0, 2.0])
     starts = scheduler(limits)
-    woken = starts._pause
+    woken = starts.starts._pause
 
     async def pause(seconds: float) -> bool:
         return await woken(min(seconds, 0.5))
 
-    starts._pause = pause
+    starts.starts._pause = pause
     began = anyio.current_time()
 
     assert await start(starts, intent=1.0) is True
@@ -656,7 +657,9 @@ async def test_where_there_is_no_other_start_there_is_none(
     """No replacement start is granted if it is too far away, limits fail, or dialling stops."""
     starts = scheduler(copy.deepcopy(limits), stop_after=stop_after)
 
-    assert await starts.reach(-1.0, began=0.0, until=anyio.current_time() + 30.0) is False
+    assert (
+        await starts.starts.reach(-1.0, began=0.0, until=anyio.current_time() + 30.0) is False
+    )
 
 
 async def test_no_start_is_taken_that_is_beyond_the_fence() -> None:
@@ -674,12 +677,12 @@ async def test_no_start_is_taken_that_is_beyond_the_fence() -> None:
     starts = scheduler(Strict())
     await anyio.sleep(10.0)
 
-    assert await starts.reach(0.0, began=0.0, until=anyio.current_time() + 20.0) is False
+    assert await starts.starts.reach(0.0, began=0.0, until=anyio.current_time() + 20.0) is False
     assert asked == [pytest.approx(20.0)]
 
     await anyio.sleep(20.0)
 
-    assert await starts.reach(0.0, began=0.0, until=anyio.current_time()) is True
+    assert await starts.starts.reach(0.0, began=0.0, until=anyio.current_time()) is True
     assert len(asked) == 1
 
 
@@ -724,7 +727,7 @@ async def test_a_pause_that_cannot_be_shared_is_no_failure_unless_the_ledger_is_
     monkeypatch.setattr(Granting, "reserve", fails)
 
     with pytest.raises(LedgerLost) if lost else nullcontext():
-        await starts.hold(5.0)
+        await starts.starts.hold("account", 5.0)
 
 
 async def test_a_ledger_that_is_lost_while_a_start_is_replaced_ends_the_worker(
@@ -737,10 +740,12 @@ async def test_a_ledger_that_is_lost_while_a_start_is_replaced_ends_the_worker(
 
     monkeypatch.setattr(Granting, "reserve", lost)
     with pytest.raises(LedgerLost, match="damaged"):
-        await scheduler(Granting()).reach(-1.0, began=0.0, until=anyio.current_time() + 30.0)
+        await scheduler(Granting()).starts.reach(
+            -1.0, began=0.0, until=anyio.current_time() + 30.0
+        )
 
     async with scene() as here:
-        monkeypatch.setattr(StartScheduler, "reach", lost)
+        monkeypatch.setattr(SharedStarts, "reach", lost)
         worker = here.campaign()._worker
         send = PendingSend(cast("Claim", None), "worker")
 

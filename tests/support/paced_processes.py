@@ -206,7 +206,7 @@ async def _dial_all(
     service: CallService, turns: StartScheduler, order: Mapping[str, Any], calls: TaskGroup
 ) -> None:
     async def call(number: int, due: float) -> None:
-        if await turns.reach(due, began=turns.now(), until=math.inf):
+        if await turns.starts.reach(due, began=turns.starts.now(), until=math.inf):
             await service.make_call(to=number, pcmo=FLOW)
 
     number, until = order["first"], time.monotonic() + order["seconds"]
