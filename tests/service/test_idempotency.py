@@ -484,7 +484,7 @@ async def test_a_failing_store_of_events_does_not_make_an_unknown_call_safe() ->
     ledger, telecmi, store = MemoryLedger(), FakeTelecmi(), FakeStore()
     token = "tcm_" + "a" * 26
     digest = fingerprint_of(CallRequest(to=TO, pcmo=FLOW))
-    await ledger.keys.claim_key(KEY, digest, token, region="india", lease=0, lifetime=900)
+    await ledger.claim_key(KEY, digest, token, region="india", lease=0, lifetime=900)
     async with telecmi.service(ledger=ledger, events=store) as service:
         store.broken = True
         assert isinstance(await error_of(click(service)), CallOutcomeUnknown)
