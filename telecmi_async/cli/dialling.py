@@ -25,8 +25,7 @@ from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.ledgers import campaign_named, opened
 from telecmi_async.cli.messages import SETTINGS
 from telecmi_async.cli.output.terminal import confirm
-from telecmi_async.cli.plan import Plan, check_columns
-from telecmi_async.cli.rejected_rows import write_rejected
+from telecmi_async.cli.plan import Plan, check_columns, write_rejected
 from telecmi_async.cli.rows import moment_words
 from telecmi_async.cli.running import exit_for, print_state, run_campaign
 from telecmi_async.cli.webhook_server import receiving

@@ -13,14 +13,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _RANG: Final = re.compile(r"a phone may have rung|no phone rang")
-_PLACE: Final = re.compile(
+_PLACE: Final = (
     r"\bpcmo\[(\d+)\]((?:\.\w+|\[\d+\])*)(?:: (?=(?:is|must|has|needs|excludes|starts) ))?"
 )
 _STEP: Final = re.compile(r"\.(\w+)|\[(\d+)\]")
 #: Where a call's fields are on the command line.
 _OPTIONS: Final = {
-    "from": "the caller id (--from, or TELECMI_FROM)",
-    "from_": "the caller id (--from, or TELECMI_FROM)",
+    **dict.fromkeys(("from", "from_"), "the caller id (--from, or TELECMI_FROM)"),
     "to": "--to",
     "number": "the number",
     "pcmo": "the call flow",
@@ -40,7 +39,6 @@ SETTINGS: Final = {
     "from_": "--from",
     "pause_after_refusals": "--pause-after-refusals",
 }
-_NUMBERED: Final = re.compile(r"\Anumbers\[(\d+)\]: ")
 
 
 def _placed(found: re.Match[str]) -> str:
@@ -56,53 +54,47 @@ def _placed(found: re.Match[str]) -> str:
 
 
 # What messages of the package say to programs, and what they say here instead.
-_WORDS: Final[tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...]] = (
+_WORDS: Final[tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]] = (
     (_PLACE, _placed),
-    (_NUMBERED, lambda found: f"number {int(found[1]) + 1} "),
-    (re.compile(r" \(Raw\(…\) sends any other\)"), ""),
-    (re.compile(r'country="(\d+)", or --country \1'), r"--country \1"),
-    (re.compile(r"\bcolumn=…"), "--column NAME"),
-    (re.compile(r"\bcolumn='([^']*)'"), r"--column \1"),
-    (re.compile(r"\bdelimiter=…"), "--delimiter CHAR"),
-    (re.compile(r"\bfile_url=…"), '"file_url"'),
-    (
-        re.compile(r"\bmust be a Pstn or a phone number"),
-        'must be {"type": "pstn", "number": …}',
-    ),
-    (
-        re.compile(r"\bmust be a Sip: \w[\w ]*(?:\(user\))?"),
-        'must be {"type": "sip", "user": …}',
-    ),
-    (re.compile(r"\[Pstn\(…\)\]"), '[{"type": "pstn", "number": …}]'),
-    (re.compile(r'\[Sip\("user"\)\]'), '[{"type": "sip", "user": "…"}]'),
-    (re.compile(r"\ban action or a dict\b"), "an object"),
-    (re.compile(r"\bmust be a str or an int\b"), "must be a text or a number"),
-    (re.compile(r"\bmust be a str\b"), "must be a text"),
-    (re.compile(r"\bmust be an int or a str\b"), "must be a number or a text"),
-    (re.compile(r"\ba positive int, or a str if it is long"), "a whole number, or a text"),
-    (re.compile(r"\bwhole seconds: a positive int, or a timedelta"), "whole seconds"),
-    (re.compile(r"\ba positive int\b"), "a positive whole number"),
-    (re.compile(r"\bTrue or False\b"), "true or false"),
-    (re.compile(r"\A(country|delimiter|encoding) must"), r"--\1 must"),
-    (re.compile(r"\Abase_url must"), "TELECMI_BASE_URL must"),
-    (re.compile(r"\Aapp_id "), "TELECMI_APP_ID "),
-    (re.compile(r"\Asecret must"), "TELECMI_SECRET must"),
-    (re.compile(r"\Atoken must"), "TELECMI_WEBHOOK_TOKEN must"),
-    (re.compile(r"\bPostgresLedger needs\b"), "a PostgreSQL ledger needs"),
-    (re.compile(r"\bSqliteLedger needs\b"), "the ledger needs"),
-    (re.compile(r"\Asettings\.(\w+)"), r"the campaign's settings (\1)"),
-    (re.compile(r"\Afrom_: "), f"{_OPTIONS['from']} "),
-    (re.compile(r"\bmust be a mapping\b"), "must be an object"),
-    (re.compile(r"\bnot a str like\b"), "not a text like"),
-    (re.compile(r"\bnot (True|False|None)\b"), lambda found: f"not {_JSON[found[1]]}"),
-    (re.compile(r"make one with telecmi_async\.\S+\(\)"), lambda _: f"such as {new_token()}"),
+    (r"\Anumbers\[(\d+)\]: ", lambda found: f"number {int(found[1]) + 1} "),
+    (r" \(Raw\(…\) sends any other\)", ""),
+    (r'country="(\d+)", or --country \1', r"--country \1"),
+    (r"\bcolumn=…", "--column NAME"),
+    (r"\bcolumn='([^']*)'", r"--column \1"),
+    (r"\bdelimiter=…", "--delimiter CHAR"),
+    (r"\bfile_url=…", '"file_url"'),
+    (r"\bmust be a Pstn or a phone number", 'must be {"type": "pstn", "number": …}'),
+    (r"\bmust be a Sip: \w[\w ]*(?:\(user\))?", 'must be {"type": "sip", "user": …}'),
+    (r"\[Pstn\(…\)\]", '[{"type": "pstn", "number": …}]'),
+    (r'\[Sip\("user"\)\]', '[{"type": "sip", "user": "…"}]'),
+    (r"\ban action or a dict\b", "an object"),
+    (r"\bmust be a str or an int\b", "must be a text or a number"),
+    (r"\bmust be a str\b", "must be a text"),
+    (r"\bmust be an int or a str\b", "must be a number or a text"),
+    (r"\ba positive int, or a str if it is long", "a whole number, or a text"),
+    (r"\bwhole seconds: a positive int, or a timedelta", "whole seconds"),
+    (r"\ba positive int\b", "a positive whole number"),
+    (r"\bTrue or False\b", "true or false"),
+    (r"\A(country|delimiter|encoding) must", r"--\1 must"),
+    (r"\Abase_url must", "TELECMI_BASE_URL must"),
+    (r"\Aapp_id ", "TELECMI_APP_ID "),
+    (r"\Asecret must", "TELECMI_SECRET must"),
+    (r"\Atoken must", "TELECMI_WEBHOOK_TOKEN must"),
+    (r"\bPostgresLedger needs\b", "a PostgreSQL ledger needs"),
+    (r"\bSqliteLedger needs\b", "the ledger needs"),
+    (r"\Asettings\.(\w+)", r"the campaign's settings (\1)"),
+    (r"\Afrom_: ", f"{_OPTIONS['from']} "),
+    (r"\bmust be a mapping\b", "must be an object"),
+    (r"\bnot a str like\b", "not a text like"),
+    (r"\bnot (True|False|None)\b", lambda found: f"not {_JSON[found[1]]}"),
+    (r"make one with telecmi_async\.\S+\(\)", lambda _: f"such as {new_token()}"),
 )
 
 
 def plain_words(text: str) -> str:
     """Return a message of the package without names of its API."""
     for pattern, words in _WORDS:
-        text = pattern.sub(words, text)
+        text = re.sub(pattern, words, text)
     return text
 
 

@@ -1,18 +1,25 @@
-"""Plan: what `dial` is about to do, shown before the first call."""
+"""Plan: what `dial` is about to do, shown before the first call, and the rows it leaves out."""
 
 from __future__ import annotations
 
+import csv
+import os
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
+from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from attrs import define, field
 
 from telecmi_async._internal.messages import mask_in, shown
 from telecmi_async.campaigns import CampaignSettings
-from telecmi_async.campaigns.contacts.files import Survey, survey_rows
+from telecmi_async.campaigns.contacts.export import mark
+from telecmi_async.campaigns.contacts.files import Rejection, Survey, survey_rows
 from telecmi_async.campaigns.contacts.flaw import Kind
 from telecmi_async.campaigns.rules import contact_zones
+from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.messages import plain_words
 from telecmi_async.cli.output.progress import duration
 from telecmi_async.cli.rows import (
@@ -23,14 +30,14 @@ from telecmi_async.cli.rows import (
     say_wrapped,
     step_lines,
 )
-from telecmi_async.errors import InvalidCall
+from telecmi_async.errors import ConfigurationError, InvalidCall
 from telecmi_async.ledger import NewContact
 from telecmi_async.pcmo.codec import dump_pcmo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from telecmi_async.campaigns.contacts.files import ContactsFile, Rejection
+    from telecmi_async.campaigns.contacts.files import ContactsFile
     from telecmi_async.cli.output.terminal import Terminal
 
 _EXAMPLES: Final = 10
@@ -51,6 +58,7 @@ _NO_WEBHOOKS: Final = (
     "none: you will not learn who answered, unless `hook listen` records events in this ledger "
     "elsewhere"
 )
+_REJECTED: Final = ("row", "kind", "reason", "text")
 
 
 @define(kw_only=True)
@@ -242,3 +250,36 @@ def check_columns(file: ContactsFile, settings: CampaignSettings) -> None:
             raise InvalidCall(
                 f"{error.message} (in the contacts file)", path=error.path
             ) from None
+
+
+def write_rejected(path: str, file: ContactsFile, contacts: str) -> None:
+    """Write the rejected rows of a contacts file; only the user may read what was written.
+
+    An earlier list at ``path`` is replaced, and no other file. If ``contacts``, the file's path,
+    can be read again, the text of each row is written, too.
+    """
+    try:
+        if Path(path).is_file() and not _is_list(path):
+            raise Stop(Exit.USAGE, f"--rejected {path}: it exists, and is no list of rows")
+        with open(
+            path, "w", encoding="utf-8", newline="", opener=partial(os.open, mode=0o600)
+        ) as target:
+            Path(path).chmod(0o600)  # it may have existed
+            writer = csv.writer(target)
+            writer.writerow(_REJECTED)
+            with Path(contacts if Path(contacts).is_file() else os.devnull).open(
+                encoding=file.encoding, errors="replace"
+            ) as lines:
+                read = 0
+                for row, item in file.rows():
+                    if isinstance(item, Rejection):
+                        text = next(islice(lines, row - read - 1, None), "").strip()
+                        read = row
+                        writer.writerow((row, item.kind, plain_words(item.reason), mark(text)))
+    except OSError as error:
+        raise ConfigurationError(f"--rejected: cannot write {path}: {error.strerror}") from None
+
+
+def _is_list(path: str) -> bool:
+    with Path(path).open("rb") as file:
+        return file.readline().strip() in {b"", ",".join(_REJECTED).encode()}

@@ -10,25 +10,24 @@ from shlex import quote
 from typing import TYPE_CHECKING, Final
 
 import anyio
+from attrs import define
 
+from telecmi_async.campaigns import Campaign
 from telecmi_async.campaigns.send_health import EQUAL_REFUSALS, REFUSED_CREDENTIALS
 from telecmi_async.cli.exits import Exit, Stop
-from telecmi_async.cli.interrupts import interrupts
-from telecmi_async.cli.output.display import display_for
+from telecmi_async.cli.interrupts import Interrupts, interrupts
+from telecmi_async.cli.output.display import Display, display_for
 from telecmi_async.cli.output.progress import ProgressMeter, duration
 from telecmi_async.cli.state_words import BUSY, is_spent
 from telecmi_async.errors import StoreError
-from telecmi_async.ledger import ContactState
+from telecmi_async.ledger import CampaignState, ContactState, Ledger
 from telecmi_async.ledger.states import Move
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
 
-    from telecmi_async.campaigns import Campaign, CampaignRules
-    from telecmi_async.cli.interrupts import Interrupts
-    from telecmi_async.cli.output.display import Display
+    from telecmi_async.campaigns import CampaignRules
     from telecmi_async.cli.output.terminal import Terminal
-    from telecmi_async.ledger import CampaignState, Ledger
 
 _LOOK: Final = 0.1
 # Retries are due within the hour. A later contact waits for calling hours or the next day.
@@ -45,45 +44,35 @@ _CAPS: Final = ("per_day", "per_number")
 _WHOLE: Final = (ContactState.PLACED, ContactState.FINISHED)
 
 
+@define(eq=False)
 class _RunMonitor:
     """Shows a campaign's progress, and stops its worker when there is a reason."""
 
-    def __init__(
-        self,
-        campaign: Campaign,
-        ledger: Ledger,
-        display: Display,
-        pressed: Interrupts,
-        *,
-        patient: bool,
-        receives: bool,
-    ) -> None:
-        self.why: Exit | None = None
-        self._campaign = campaign
-        self._ledger = ledger
-        self._display = display
-        self._pressed = pressed
-        self._patient = patient
-        # Live calls count as busy if their ends will be received.
-        self._busy = (*BUSY, ContactState.PLACED) if receives else BUSY
-        self.meter = ProgressMeter(receives=receives)
-        self._state: CampaignState | None = None
-        self._paused = False
-        self._idle = 0
-        self._sends = -1
-        self._unreached_since = math.inf
+    campaign: Campaign
+    ledger: Ledger
+    display: Display
+    pressed: Interrupts
+    patient: bool
+    receives: bool
+    meter: ProgressMeter
+    why: Exit | None = None
+    _state: CampaignState | None = None
+    _paused: bool = False
+    _idle: int = 0
+    _sends: int = -1
+    _unreached_since: float = math.inf
 
     def show(self, state: CampaignState) -> None:
         """Show a state of the campaign."""
         self._state = state
-        self._display.show(self.meter.look(state, anyio.current_time()))
+        self.display.show(self.meter.look(state, anyio.current_time()))
 
     async def watch(self) -> None:
         """Wait for a reason to leave."""
         while self.why is None:
             await anyio.sleep(_LOOK)
-            if self._pressed.count:
-                request, ledger = map(duration, self._campaign.timeouts.longest_leave)
+            if self.pressed.count:
+                request, ledger = map(duration, self.campaign.timeouts.longest_leave)
                 self._leave(
                     Exit.INTERRUPTED,
                     "No more calls are started; waiting for what was sent. That takes at most "
@@ -110,10 +99,10 @@ class _RunMonitor:
         if paused is not self._paused:
             self._paused = paused
             said = f"Paused{f' ({state.why})' if state.why else ''}: waiting for `resume`."
-            self._display.note(said if paused else "Going on.")
-        if self._patient:
+            self.display.note(said if paused else "Going on.")
+        if self.patient:
             return
-        why, now = self._campaign.unreached, anyio.current_time()
+        why, now = self.campaign.unreached, anyio.current_time()
         self._unreached_since = min(self._unreached_since, now) if why else math.inf
         if now - self._unreached_since >= _OUTAGE:
             self._leave(
@@ -136,18 +125,18 @@ class _RunMonitor:
 
         Otherwise the worker would claim and postpone them one by one.
         """
-        if (per_day := self._campaign.settings.rules.per_day) is None:
+        if (per_day := self.campaign.settings.rules.per_day) is None:
             return False
         rule, at = await self._last_rule()
-        return rule == "per_day" and at >= per_day.began(await self._ledger.now())
+        return rule == "per_day" and at >= per_day.began(await self.ledger.now())
 
     async def _last_rule(self) -> tuple[str, float]:
         """Return the rule that last postponed the first pending contact, and when."""
-        name = self._campaign.name
-        contacts = self._ledger.contacts(name, states=[ContactState.PENDING])
+        name = self.campaign.name
+        contacts = self.ledger.contacts(name, states=[ContactState.PENDING])
         async with aclosing(contacts) as pending:
             first = await anext(pending, None)
-        found = None if first is None else await self._ledger.find(name, first.number)
+        found = None if first is None else await self.ledger.find(name, first.number)
         for each in reversed(() if found is None else found.history):
             if each.what == Move.POSTPONE:
                 return each.detail.partition(":")[0], each.at
@@ -158,17 +147,19 @@ class _RunMonitor:
 
         Once is not enough: a contact may change its state between the two queries.
         """
-        due = await self._ledger.next_due(self._campaign.name)
-        later = due is not None and due > await self._ledger.now() + _LONG
-        counts = (await self._ledger.state(self._campaign.name)).counts
-        idle = later and not any(counts[each] for each in self._busy)
+        due = await self.ledger.next_due(self.campaign.name)
+        later = due is not None and due > await self.ledger.now() + _LONG
+        counts = (await self.ledger.state(self.campaign.name)).counts
+        # Live calls count as busy if their ends will be received.
+        busy = (*BUSY, ContactState.PLACED) if self.receives else BUSY
+        idle = later and not any(counts[each] for each in busy)
         self._idle = self._idle + 1 if idle else 0
         return self._idle > 1
 
     def _leave(self, why: Exit, words: str) -> None:
         self.why = why
-        self._display.note(words)
-        self._campaign.leave()
+        self.display.note(words)
+        self.campaign.leave()
 
 
 @contextmanager
@@ -200,9 +191,8 @@ async def run_campaign(
         interrupts(shown) as pressed,
         _warnings(display := display_for(shown.words)),
     ):
-        monitor = _RunMonitor(
-            campaign, ledger, display, pressed, patient=patient, receives=receives
-        )
+        meter = ProgressMeter(receives=receives)
+        monitor = _RunMonitor(campaign, ledger, display, pressed, patient, receives, meter)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(monitor.watch)
             try:

@@ -986,6 +986,25 @@ def test_what_is_being_sent_is_not_yet_unknown(folder: Path) -> None:
     assert "; 1 are being sent: if their worker is gone, they count as unknown" in terminal.err
 
 
+def test_a_command_that_reads_goes_on_where_nothing_may_be_written(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If expired leases cannot be taken back, `status` prints what there is; `pause` ends."""
+
+    async def refused(*_: object) -> int:
+        raise StoreError("the ledger may only be read")
+
+    in_ledger(unknown_ledger)
+    monkeypatch.setattr(SqliteLedger, "reap", refused)
+    code, read = ran("status", "--ledger", "l.db")
+    ended, written = ran("pause", "--ledger", "l.db")
+
+    assert code == Exit.UNKNOWN
+    assert "unknown            2\n" in read.out
+    assert ended == Exit.UNAVAILABLE
+    assert "the ledger may only be read" in written.err
+
+
 # --- retry-rejected, retry-failed -------------------------------------------------------
 
 

@@ -121,8 +121,10 @@ def test_a_new_flow_can_be_checked(kind: str) -> None:
     """`flow new` writes a flow that `flow check` accepts."""
     code, terminal = ran("flow", "new", "new.json", "--kind", kind, "--json")
     checked, _ = ran("flow", "check", "new.json")
+    plain, written = ran("flow", "new", "other.json", "--kind", kind)
 
-    assert code == checked == Exit.OK
+    assert code == checked == plain == Exit.OK
+    assert written.out == ""
     assert json.loads(terminal.out) == {"file": "new.json", "kind": kind}
     assert "`flow check new.json` checks it" in terminal.err
 

@@ -89,6 +89,14 @@ def test_a_flow_is_shown_as_a_tree() -> None:
     assert json.loads(as_json.out)[1]["from"] == "••••••••3210"
 
 
+def test_a_flow_is_shown_in_full_on_a_terminal() -> None:
+    """On a terminal `flow show` prints numbers as they are: the operator has to check them."""
+    terminal = evolve(console(typed=FLOW), stdout=Stream(tty=True))
+
+    assert main(["flow", "show", "-"], terminal=terminal) == Exit.OK
+    assert "number: 919876543211" in terminal.out
+
+
 # --- hook -------------------------------------------------------------------------------
 
 
