@@ -23,8 +23,7 @@ from telecmi_async.cli.usage import usage_words
 from telecmi_async.errors import TelecmiError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Sequence
-    from inspect import BoundArguments
+    from collections.abc import Generator, Iterator, Sequence
 
     from telecmi_async.cli.output.terminal import Terminal
 
@@ -118,7 +117,12 @@ def run_program(given: Sequence[str], terminal: Terminal) -> int:
         who = " ".join([PROGRAM, *(error.command_chain or ())])
         return _fail(terminal, who, Stop(Exit.USAGE, usage_words(app, error)), as_json=as_json)
     if "terminal" not in ignored:
-        return _explain(terminal, command, bound, asked=any(map(_is_flag, given)))
+        # Print help or the version, or install completion. Help for no command is an error.
+        asked = any(text.startswith("-") for text in given)
+        if "console" in bound.arguments:
+            bound.arguments["console"] = (terminal if asked else terminal.words).console()
+        command(*bound.args, **bound.kwargs)
+        return Exit.OK if asked else Exit.USAGE
     name = " ".join(app.parse_commands(given)[0])
     if name not in _SHOWING:
         terminal = terminal.unfailing(results=True)
@@ -143,20 +147,6 @@ def run_program(given: Sequence[str], terminal: Terminal) -> int:
             (each for each in leaves if isinstance(each, KeyboardInterrupt)), leaves[0]
         )
         return _fail(terminal, f"{PROGRAM} {name}", first, as_json=as_json)
-
-
-def _is_flag(text: str) -> bool:
-    return text.startswith("-")
-
-
-def _explain(
-    terminal: Terminal, command: Callable[..., Any], bound: BoundArguments, *, asked: bool
-) -> int:
-    """Print help or the version, or install completion. Help for no command is an error."""
-    if "console" in bound.arguments:
-        bound.arguments["console"] = (terminal if asked else terminal.words).console()
-    command(*bound.args, **bound.kwargs)
-    return Exit.OK if asked else Exit.USAGE
 
 
 @contextmanager

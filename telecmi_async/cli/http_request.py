@@ -54,13 +54,9 @@ def send_request(method: str, url: str, body: bytes | None = None) -> HttpAnswer
         Unreachable: No server answers there.
     """
     parts = parse_address(url)
-    host = parts.hostname or ""
-    if parts.scheme == "https":
-        connection: http.client.HTTPConnection = http.client.HTTPSConnection(
-            host, parts.port, timeout=_TIMEOUT, context=ssl.create_default_context()
-        )
-    else:
-        connection = http.client.HTTPConnection(host, parts.port, timeout=_TIMEOUT)
+    secure = parts.scheme == "https"
+    kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
+    connection = kind(parts.hostname or "", parts.port, timeout=_TIMEOUT)
     path = f"{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}"
     headers = {"Content-Type": "application/json"} if body is not None else {}
     try:
@@ -84,4 +80,4 @@ def _tls(connection: http.client.HTTPConnection) -> tuple[str, str] | None:
     if not isinstance(socket, ssl.SSLSocket):
         return None
     certificate = socket.getpeercert() or {}
-    return socket.version() or "?", str(certificate.get("notAfter", "?"))
+    return str(socket.version()), str(certificate["notAfter"])

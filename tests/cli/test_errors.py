@@ -12,8 +12,8 @@ from consoles import FLOW, FROM, TO, Console, console, fail_in, serving
 from every_command import every_command, options_of
 
 from telecmi_async import CallService, RetryPolicy, errors
-from telecmi_async.cli import Exit, main
-from telecmi_async.cli.commands import call, flow
+from telecmi_async.cli import Exit, calling, main
+from telecmi_async.cli.commands import flow
 from telecmi_async.cli.exits import Stop, exit_of
 from telecmi_async.simulator import Fault, Simulator
 
@@ -170,7 +170,7 @@ def test_every_error_of_the_package_has_a_code() -> None:
 def once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make `call` try once."""
     monkeypatch.setattr(
-        call, "CallService", partial(CallService, retry=RetryPolicy(attempts=1))
+        calling, "CallService", partial(CallService, retry=RetryPolicy(attempts=1))
     )
 
 

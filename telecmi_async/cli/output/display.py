@@ -79,7 +79,6 @@ class Panel:
         self._terminal = terminal
         self._console = terminal.console()
         self._live = Live(console=self._console, auto_refresh=False)
-        self._began = False
 
     def show(self, view: CampaignView) -> None:
         """Draw all of it anew, unless the terminal has not taken what was drawn before."""
@@ -94,13 +93,10 @@ class Panel:
         """Draw it for the last time, and leave it there."""
         if view is not None:
             self._draw(view)
-        if self._began:
-            self._live.stop()
+        self._live.stop()
 
     def _draw(self, view: CampaignView) -> None:
-        if not self._began:
-            self._began = True
-            self._live.start()
+        self._live.start()
         self._live.update(_drawn(view), refresh=True)
 
 

@@ -35,14 +35,9 @@ class CampaignView:
     silence: float = 0.0
 
     @property
-    def left(self) -> int:
-        """The number of contacts still to be dialled."""
-        return self.state.left
-
-    @property
     def done(self) -> int:
-        """The number of other contacts."""
-        return self.state.total - self.left
+        """The number of contacts that are not still to be dialled."""
+        return self.state.total - self.state.left
 
     def words(self) -> str:
         """Return the progress in one line."""
@@ -60,12 +55,12 @@ class CampaignView:
         ]  # fmt: skip
         if self.state.status != "dialling":
             said.append(self.state.status)
-        elif self.left:
+        elif self.state.left:
             pace = self.rate if self.pace is None else self.pace
             if self.silence > max(_SILENCE, _PAUSES / pace if pace else 0.0):
                 said.append(f"no request for {duration(self.silence)}")
             elif pace:
-                said.append(f"{duration(self.left / pace)} left")
+                said.append(f"{duration(self.state.left / pace)} left")
         return ", ".join(said)
 
 
