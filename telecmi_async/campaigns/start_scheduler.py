@@ -1,9 +1,8 @@
-"""Start scheduler: waits for a channel and a start time before each call, shared by all workers.
+"""Start scheduler: waits for a channel and a start before each call, shared by all workers.
 
-A start is the moment at which a request leaves, and its intent must be on record by then. So
-there are two waits: `StartScheduler.take` ends as long before the start as intents usually take,
-and `StartScheduler.reach`, once the intent is on record, at the start. If the ledger stalled and
-the start is over, `reach` takes another: else all sends that were stuck would leave together.
+A start is the moment at which a request leaves, and its intent must be on record by then:
+`StartScheduler.take` ends as long before it as intents usually take, and `StartScheduler.reach`
+at it. If the ledger stalled, `reach` takes another: else what was stuck would leave at once.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """HTTP exchange: one request and its reply on one connection, without any input or output.
 
-llhttp, by way of httptools, parses replies. It is strict about lengths, chunks and line ends. This
-module adds what a client of a paid API needs besides: limits on every part of a reply, and the
-answer to one question, whether the connection may carry another request. It may not if anything
-arrived that belongs to no reply, be it a stray line end: the next call would take it for its own.
+llhttp, by way of httptools, parses replies. This module adds limits on every part of a reply,
+and the answer to one question: whether the connection may carry another request. It may not if
+anything arrived that belongs to no reply, be it a stray line end: the next call would take it
+for its own.
 """
 
 from __future__ import annotations

@@ -79,8 +79,7 @@ class PostgresConnector:
         self._redactor = Redactor(Secret(str(password or "")))
 
     def _known(self) -> Mapping[str, Any]:
-        known: Mapping[str, Any] = self._parameters.reveal()  # type: ignore[assignment]  # the secret is a mapping
-        return known
+        return cast("Mapping[str, Any]", self._parameters.reveal())
 
     def open(self, *, durable: bool = True) -> WatchedConnection:
         """Open a connection; a durable one waits for the server's disk at each commit."""
