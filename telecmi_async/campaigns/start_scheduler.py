@@ -68,10 +68,7 @@ class StartScheduler:
     _answers: deque[float] = field(factory=lambda: deque[float](maxlen=RECENT), init=False)
 
     async def take(self, number: int) -> float | None:
-        """Wait for a call's channel, and until its intent is to be put on record.
-
-        Return when its start is, for `reach`; ``None`` if dialling ends.
-        """
+        """Wait until a call's intent is due; return its start, or ``None`` at the end."""
         while True:
             try:
                 while not await self._leases.take(number):

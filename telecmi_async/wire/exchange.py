@@ -108,10 +108,7 @@ class Exchange:
         self.reusable = False
 
     def _ends_with(self, data: bytes) -> bool:
-        """Return whether ``data`` ends where the reply does.
-
-        The parser skips line ends between replies. It reports all else.
-        """
+        """Return whether ``data`` ends with the reply: the parser skips stray line ends."""
         last = self._body[-1] if self._body and self._coding() is None else b""
         if last and data[-1] == last[-1] and last[-1] not in _LINE_ENDS:
             return True

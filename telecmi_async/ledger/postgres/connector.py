@@ -126,10 +126,7 @@ class PostgresConnector:
 
 @functools.cache
 def _watched_connection() -> type[Any]:
-    """Return a class of connections that break when the server is silent for too long.
-
-    A server ends a statement that takes too long, but a frozen one does not.
-    """
+    """Return a class of connections that break when the server is silent: it may be frozen."""
     from psycopg import Connection, OperationalError  # noqa: PLC0415  # an extra
 
     class Watched(Connection[tuple[Any, ...]]):

@@ -57,10 +57,7 @@ _READ_ONLY: Final = "25006"
 
 
 def open_schema(connection: WatchedConnection, *, migrate: bool) -> tuple[int, int]:
-    """Return what identifies the schema's tables, and its version; migrate it if permitted.
-
-    Tables of the same name that are not identical are another ledger.
-    """
+    """Return what identifies the schema's tables, and its version; migrate it if permitted."""
     found = connection_identity(connection)
     version, texts = 0, scripts("postgres")
     if found is not None:
