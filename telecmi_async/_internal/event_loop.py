@@ -120,10 +120,7 @@ def _resolve(future: asyncio.Future[None]) -> None:
 
 
 def call_in_loop(loop: object, function: Callable[[_T], object], argument: _T) -> None:
-    """Call a function soon in another event loop, a result of `current_loop`.
-
-    Any thread may do so. If that loop has ended, the call is dropped.
-    """
+    """Call a function soon in another loop, from any thread; drop it if that has ended."""
     start = loop.call_soon_threadsafe if is_asyncio(loop) else cast("Any", loop).run_sync_soon
     try:
         start(function, argument)
@@ -142,10 +139,7 @@ def is_failure(error: BaseException) -> bool:
 
 
 def is_foreign_cancellation() -> bool:
-    """Return whether a cancellation that was caught was not meant for the running task.
-
-    On asyncio, awaiting a task that was cancelled raises the same error.
-    """
+    """Return whether a cancellation was of a task that the running one awaited, on asyncio."""
     if not is_asyncio(current_loop()):
         return False
     task = sys.modules["asyncio"].current_task()

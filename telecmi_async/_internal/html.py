@@ -1,12 +1,9 @@
 """HTML that data cannot break out of, and how notebooks show values with it.
 
 Names of elements and attributes are literals of this package, which type checkers hold, and
-everything but `Html` is escaped. So there is no template that a value could get into unescaped.
-
-What a notebook shows has no script, no style sheet and nothing from elsewhere: only elements with
-styles of their own. Text keeps the page's colour and fills are of middle brightness, so both stay
-readable on light and dark pages. Text in it is short, printable, and phone numbers are masked,
-since a notebook keeps what it shows in its file.
+everything but `Html` is escaped. What a notebook shows has no script, no style sheet and
+nothing from elsewhere. Its colours are readable on light and dark pages. Its text is short and
+printable, and phone numbers are masked, since a notebook keeps what it shows in its file.
 """
 
 from __future__ import annotations

@@ -33,10 +33,7 @@ def mask(number: int | str) -> str:
 
 
 def mask_in(text: str) -> str:
-    """Return ``text`` with every run of seven or more digits masked, as phone numbers are.
-
-    A number with blanks, dots, dashes or brackets in it is found as well.
-    """
+    """Return a text with runs of seven or more digits masked, with blanks in them too."""
     return _DIGIT_RUN.sub(lambda run: mask(_NO_DIGIT.sub("", run.group())), text)
 
 
@@ -87,10 +84,7 @@ def uncalled(value: object) -> str:
 
 
 def call_shape(function: Callable[..., object], *, example: bool = False) -> str:
-    """Return how a function or a class is called, such as ``(to=…, pcmo=…)``.
-
-    With ``example`` its first argument is named if it needs none.
-    """
+    """Return how a function is called: ``(to=…)``; ``example`` names an optional argument."""
     try:
         parameters = signature(function).parameters.values()
     except (TypeError, ValueError):  # one that was written in C may have no signature

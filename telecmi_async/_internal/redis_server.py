@@ -26,10 +26,7 @@ _AT_ONCE: Final = 16
 
 
 def read_lua(package: str, name: str) -> str:
-    """Return a script from the folder ``lua`` of a package.
-
-    `importlib.resources` would do, too, and add 10 ms to the import of the whole package.
-    """
+    """Return a script of a package's ``lua``; `importlib.resources` would load slower."""
     return cast("bytes", pkgutil.get_data(package, f"lua/{name}.lua")).decode()
 
 

@@ -36,10 +36,7 @@ _FAILED = "a background task failed; others go on"
 
 @asynccontextmanager
 async def background_task_group() -> AsyncGenerator[TaskGroup]:
-    """Open a task group that ends with its body: its tasks are cancelled then.
-
-    An error of the body is raised as it is, not inside an exception group.
-    """
+    """Open a task group that ends with its body, whose error is raised without a group."""
     failure: Exception | KeyboardInterrupt | None = None
     async with anyio.create_task_group() as tasks:
         try:
@@ -94,10 +91,7 @@ class TaskRunner:
         self._quiet: anyio.Event | None = None
 
     def bind(self) -> None:
-        """Bind to the running event loop; it must be the same one in every later call.
-
-        On trio, `open` must have been called before.
-        """
+        """Bind to the running event loop, always the same one; on trio `open` comes before."""
         loop = current_loop()
         self._check_loop(loop)
         if self.loop is None:
@@ -267,10 +261,7 @@ class TaskRunner:
         return self._starting > 0 or task in self._ids
 
     def unfinished(self) -> int:
-        """Return for how many tasks the running one waits in `idle`.
-
-        A task started here does not wait for itself, nor for others that wait.
-        """
+        """Return for how many tasks the running one waits: not itself, nor waiting ones."""
         here = anyio.get_current_task().id
         return self._running - (len(self._waiting | {here}) if self._is_inside(here) else 0)
 

@@ -29,10 +29,7 @@ _SOON: Final = 90.0
 def start_limits(
     campaign: str, settings: CampaignSettings, rate: float | None = None
 ) -> list[tuple[str, float]]:
-    """Return the names of the limits of a campaign's starts, and their intervals.
-
-    ``rate`` is how many calls of all campaigns may start in a second now, if not as set.
-    """
+    """Return a campaign's start limits and intervals; ``rate`` is the account's one now."""
     pace = settings.pace
     rates = {
         pace.shared: rate or pace.calls_per_second,

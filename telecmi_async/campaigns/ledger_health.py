@@ -1,11 +1,9 @@
 """Ledger health: whether a worker's ledger answers, and what the worker does while it does not.
 
 When the ledger fails, it is unclear what it did: it may have granted a claim whose reply was
-lost, or not have taken one back. So the worker uses a new name from then on, and does not renew
-leases under the old one: those expire, and their contacts are dialled then.
-
-A ledger that is lost does not come back. One task learns so, and the others may see another
-failure, or none: so all of them go by `LedgerHealth.lost`.
+lost, or not have taken one back. So the worker uses a new name from then on, and leases under
+the old one expire. A ledger that is lost does not come back: all tasks go by
+`LedgerHealth.lost`.
 """
 
 from __future__ import annotations

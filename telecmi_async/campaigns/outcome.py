@@ -57,10 +57,7 @@ class SendVerdict:
 def outcome_of(  # noqa: PLR0911  # a row of the table each
     error: TelecmiError | None, *, request_id: str | None, attempts: int, retries: Retries
 ) -> SendVerdict:
-    """Return the outcome of a send: the last of so many ``attempts`` for its contact.
-
-    ``error`` is what the call's handle raised.
-    """
+    """Return the outcome of send number ``attempts``; its handle raised ``error``."""
     match error:
         case None:
             return SendVerdict(state=ContactState.PLACED, request_id=request_id)

@@ -232,16 +232,14 @@ class CampaignSettings:
     redial: Redial | None = field(default=None, validator=validators.instance_or_none(Redial))
 
     def __attrs_post_init__(self) -> None:
-        if self.pace.caller_id_calls_per_second is not None and self.from_ is None:
+        if self.pace.caller_id_calls_per_second is None:
+            return
+        if self.from_ is None:
             raise ConfigurationError(
                 "Pace.caller_id_calls_per_second needs CampaignSettings.from_: workers whose "
                 "services have different caller ids would share one limit"
             )
-        if (
-            self.pace.caller_id_calls_per_second is not None
-            and self.redial is not None
-            and self.redial.from_
-        ):
+        if self.redial is not None and self.redial.from_:
             raise ConfigurationError(
                 "Pace.caller_id_calls_per_second limits one caller id: Redial.from_ cannot name "
                 "others"

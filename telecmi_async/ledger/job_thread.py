@@ -108,10 +108,7 @@ class JobThread(Generic[_W]):
         self.closing = threading.Event()
 
     async def do(self, work: _W) -> Any:
-        """Have a job done, and return its answer.
-
-        A caller that is cancelled before the job is queued gets no job done; later it waits.
-        """
+        """Have a job done, and return its answer; once it is queued, a cancellation waits."""
         await lowlevel.checkpoint_if_cancelled()
         with self._lock:
             if self.closing.is_set():

@@ -1,12 +1,10 @@
 """PCMO actions, the steps of a call flow: one frozen class for each action.
 
 PCMO is TeleCMI's "PIOPIY call management object": an array of actions that run one after
-another once the callee answers. Names are the vendor's, but for ``from_``: Python reserves
-``from``. An option that is not given is not sent, and TeleCMI's default applies. Invalid
-actions are rejected when they are made.
-
-The rules come from the vendor's pages on PCMO actions (doc.telecmi.com/piopiy/docs), and from
-its SDKs' sources where the pages say nothing.
+another once the callee answers. Names and rules are those of the vendor's pages
+(doc.telecmi.com/piopiy/docs), or of its SDKs where the pages say nothing; only ``from_``
+differs, since Python reserves ``from``. An option that is not given is not sent, and TeleCMI's
+default applies.
 """
 
 from __future__ import annotations

@@ -118,7 +118,10 @@ def _overrides(kind: type[Any]) -> dict[str, Any]:
             rename=wire_name(field),
             omit=field.name == "array_key",
             unstruct_hook=_dump_targets if field.name == "connect" else identity,
-            struct_hook=partial(_parse_targets, kind) if field.name == "connect" else _as_is,
+            # All other values are taken unchanged: the class checks them.
+            struct_hook=partial(_parse_targets, kind)
+            if field.name == "connect"
+            else lambda value, _: value,
         )
         for field in attrs.fields(kind)
     }
@@ -328,8 +331,3 @@ def _parse_connect(
         raise InvalidCall(
             error.message, path=error.path.replace("connect", "call", 1)
         ) from None
-
-
-def _as_is(value: object, _: object) -> object:
-    """Return a value unchanged: the class checks it."""
-    return value

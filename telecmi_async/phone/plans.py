@@ -1,12 +1,10 @@
 """Numbering plans: how long the numbers behind each country calling code are.
 
 The facts are those of the national numbering plans (ITU-T E.164, and what countries report to
-the ITU), as of 2026, of numbers that ring a phone: fixed, mobile, internet and personal ones.
-Freephone and premium numbers, which are not reached from abroad, do not count.
-
-Codes of no country are left out on purpose. Satellite phones and international networks (870,
-881, 882, 883) are expensive, popular with fraudsters, and what an Indian mobile number begins
-with if its country code was forgotten.
+the ITU), as of 2026, of numbers that ring a phone and are reached from abroad. Codes of no
+country are left out on purpose: satellite phones and international networks (870, 881, 882,
+883) are expensive, popular with fraudsters, and what an Indian mobile number begins with if its
+country code was forgotten.
 """
 
 from __future__ import annotations

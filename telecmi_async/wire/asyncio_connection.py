@@ -130,10 +130,7 @@ class AsyncioConnection:
         return exchange
 
     async def _is_clean(self) -> bool:
-        """Return whether the connection stands and nothing came that was not asked for.
-
-        What arrived and was not read yet is read first.
-        """
+        """Return whether it stands and nothing stray came; what arrived is read first."""
         for _ in range(_TURNS):
             if self.spent or self._transport is None or self._transport.is_closing():
                 return False

@@ -19,10 +19,7 @@ def make_call_url(base_url: str, region: Region) -> str:
 
 
 def parse_base_url(value: object) -> str:
-    """Return the API's address without a trailing slash.
-
-    The secret is in every request's body, so plain http is for this machine only.
-    """
+    """Return the API's address: https, or http on this machine, as requests hold the secret."""
     parts = _split(value)
     if (
         parts is None

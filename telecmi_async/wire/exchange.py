@@ -1,9 +1,9 @@
 """HTTP exchange: one request and its reply on one connection, without any input or output.
 
-llhttp, by way of httptools, parses replies. It is strict about lengths, chunks and line ends. This
-module adds what a client of a paid API needs besides: limits on every part of a reply, and the
-answer to one question, whether the connection may carry another request. It may not if anything
-arrived that belongs to no reply, be it a stray line end: the next call would take it for its own.
+llhttp, by way of httptools, parses replies. This module adds limits on every part of a reply,
+and the answer to one question: whether the connection may carry another request. It may not if
+anything arrived that belongs to no reply, be it a stray line end: the next call would take it
+for its own.
 """
 
 from __future__ import annotations
@@ -108,10 +108,7 @@ class Exchange:
         self.reusable = False
 
     def _ends_with(self, data: bytes) -> bool:
-        """Return whether ``data`` ends where the reply does.
-
-        The parser skips line ends between replies. It reports all else.
-        """
+        """Return whether ``data`` ends with the reply: the parser skips stray line ends."""
         last = self._body[-1] if self._body and self._coding() is None else b""
         if last and data[-1] == last[-1] and last[-1] not in _LINE_ENDS:
             return True

@@ -58,11 +58,7 @@ def describe(error: BaseException, host_port: str) -> str:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and what led to it, members of groups included, each once.
-
-    ``raise … from None`` hides a cause from tracebacks; httpcore uses it, so it is read all
-    the same.
-    """
+    """Yield an error, what led to it (even where it is hidden) and members of groups, once."""
     waiting, seen = [error], set[int]()
     while waiting and len(seen) < _MOST_LINKS:
         link = waiting.pop(0)

@@ -27,10 +27,7 @@ _NEXT_ADDRESS = 0.25
 async def addresses_of(
     origin: Origin, look_up: Callable[..., Awaitable[Sequence[tuple[Any, ...]]]]
 ) -> list[str]:
-    """Return a host's addresses, those of IPv6 and of IPv4 by turns (RFC 8305, section 4).
-
-    ``look_up`` is the event loop's ``getaddrinfo``.
-    """
+    """Return a host's addresses, those of IPv6 and IPv4 by turns (RFC 8305, section 4)."""
     try:
         return [str(ipaddress.ip_address(origin.host))]
     except ValueError:

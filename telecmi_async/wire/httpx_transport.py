@@ -55,7 +55,7 @@ class HttpxTransport:
         # An own client's connections see strays by themselves, as long as nothing stands between.
         # A foreign client's word for that, such as a mock's, which has every method, counts nothing.
         self._sees_strays: Callable[[], bool] = (
-            client.sees_strays if isinstance(client, OwnClient) else _is_never_sure
+            client.sees_strays if isinstance(client, OwnClient) else lambda: False
         )
 
     async def post(
@@ -136,11 +136,6 @@ class HttpxTransport:
 
 
 # --- the client and its request -----------------------------------------------------------
-
-
-def _is_never_sure() -> bool:
-    """Return that a client does not see strays by itself."""
-    return False
 
 
 def _flaw(client: object) -> str:

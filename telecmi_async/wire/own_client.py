@@ -146,10 +146,7 @@ def _standard_ssl_context() -> ssl.SSLContext:
 def open_own_client(
     ssl_context: ssl.SSLContext | None = None, *, secure: bool = True
 ) -> httpx.AsyncClient:
-    """Return a client for one service; without TLS settings it trusts certifi's certificates.
-
-    One that is not ``secure`` loads no certificates, and trusts none.
-    """
+    """Return a client that trusts certifi's certificates, or none unless ``secure``."""
     if ssl_context is None:
         ssl_context = (
             _standard_ssl_context() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

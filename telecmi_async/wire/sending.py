@@ -184,8 +184,5 @@ class _Pieces:
 
 
 def sending_class(stream: type) -> type[Sending]:
-    """Return `Sending` as a request stream of a client's own library.
-
-    httpx and its forks accept only streams of a class of their own.
-    """
+    """Return `Sending` as a stream class of a client's own library, as httpx's forks demand."""
     return cast("type[Sending]", type("Sending", (Sending, stream), {}))

@@ -79,8 +79,7 @@ class PostgresConnector:
         self._redactor = Redactor(Secret(str(password or "")))
 
     def _known(self) -> Mapping[str, Any]:
-        known: Mapping[str, Any] = self._parameters.reveal()  # type: ignore[assignment]  # the secret is a mapping
-        return known
+        return cast("Mapping[str, Any]", self._parameters.reveal())
 
     def open(self, *, durable: bool = True) -> WatchedConnection:
         """Open a connection; a durable one waits for the server's disk at each commit."""
@@ -127,10 +126,7 @@ class PostgresConnector:
 
 @functools.cache
 def _watched_connection() -> type[Any]:
-    """Return a class of connections that break when the server is silent for too long.
-
-    A server ends a statement that takes too long, but a frozen one does not.
-    """
+    """Return a class of connections that break when the server is silent: it may be frozen."""
     from psycopg import Connection, OperationalError  # noqa: PLC0415  # an extra
 
     class Watched(Connection[tuple[Any, ...]]):

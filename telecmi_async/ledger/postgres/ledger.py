@@ -120,10 +120,7 @@ class PostgresLedger:
             await pipeline.close()
 
     async def now(self, *, within: float = 0.0) -> float:
-        """Return the time by the server's clock.
-
-        A reading that is carried forward is ahead of it by a round trip at most.
-        """
+        """Return the time by the server's clock, ahead of it by a round trip at most."""
         return await self._clock.now(within=within)
 
     # -- campaigns

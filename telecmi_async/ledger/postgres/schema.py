@@ -57,10 +57,7 @@ _READ_ONLY: Final = "25006"
 
 
 def open_schema(connection: WatchedConnection, *, migrate: bool) -> tuple[int, int]:
-    """Return what identifies the schema's tables, and its version; migrate it if permitted.
-
-    Tables of the same name that are not identical are another ledger.
-    """
+    """Return what identifies the schema's tables, and its version; migrate it if permitted."""
     found = connection_identity(connection)
     version, texts = 0, scripts("postgres")
     if found is not None:
@@ -187,7 +184,9 @@ def failure_of(
     that was prepared for a dropped type, for example, fails in a way that says nothing of it.
     """
     state = str(getattr(error, "sqlstate", None) or "")
-    words = f"the ledger's database failed ({error_name(error)})"
+    # Without the error's message, which may repeat a row's values.
+    name = f"{type(error).__name__}, {state}" if state else type(error).__name__
+    words = f"the ledger's database failed ({name})"
     if state in _DAMAGED:
         return LedgerLost(words)
     if state == _READ_ONLY:
@@ -216,12 +215,6 @@ def _lost(connector: PostgresConnector, connection: WatchedConnection) -> Ledger
     if version != connector.version:
         return changed_meanwhile(version, connector.version)
     return None
-
-
-def error_name(error: Exception) -> str:
-    """Return an error's name without its message, which may repeat a row's values."""
-    state = getattr(error, "sqlstate", None)
-    return f"{type(error).__name__}, {state}" if state else type(error).__name__
 
 
 def is_undone(error: Any) -> bool:

@@ -22,10 +22,7 @@ class ServerClock:
         self._reading = (0.0, -math.inf, 0.0)
 
     async def now(self, *, within: float) -> float:
-        """Return the server's time; a reading ``within`` seconds old may be carried forward.
-
-        It is ahead by a round trip at most then.
-        """
+        """Return the server's time; a reading ``within`` seconds old may be carried forward."""
         here, wall = time.monotonic(), time.time()
         read, read_here, read_wall = self._reading
         passed = here - read_here

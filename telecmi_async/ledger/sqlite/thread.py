@@ -203,10 +203,7 @@ class SqliteThread:
                 self._db.close()
 
     def _stop_if_lost(self, db: sqlite3.Connection) -> None:
-        """Ask all workers to stop if the file is damaged or an older copy.
-
-        One that has opened it since would begin anew. That is tried for as long as others write.
-        """
+        """Ask workers that opened the file since to stop, if it is damaged or an older copy."""
         lost = self._loss.error
         try:
             self._check_file()
