@@ -28,6 +28,7 @@ from telecmi_async import (
     Play,
     Receiver,
     RetryPolicy,
+    Speak,
     Stream,
 )
 from telecmi_async.ledger import KeyState, SqliteLedger
@@ -198,6 +199,16 @@ def test_addresses_with_encrypted_values_are_the_same_request() -> None:
 
     assert asked("talk?tcm=abc") == asked("talk?tcm=xyz")
     assert asked("talk?tcm=abc") != asked("walk?tcm=abc")
+
+
+def test_a_question_mark_in_a_text_hides_no_difference() -> None:
+    """Only the queries of addresses are left out: what a call says is part of its request."""
+    one, two = (
+        fingerprint_of(CallRequest(to=TO, pcmo=[Speak(f"Your code?{code}")]))
+        for code in (1234, 9876)
+    )
+
+    assert one != two
 
 
 async def test_rows_of_a_list_may_have_keys() -> None:

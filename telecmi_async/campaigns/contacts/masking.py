@@ -13,6 +13,7 @@ order numbers stay as they are. A text holds
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from telecmi_async._internal.characters import DASHES, INVISIBLE
@@ -29,11 +30,14 @@ _DATE: Final = (
     r"(?:19|20)\d\d-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])(?![\d-])"
     r"|(?:0?[1-9]|[12]\d|3[01])[.\-](?:0?[1-9]|[12]\d|3[01])[.\-](?:19|20)\d\d(?![\d.-])"
 )
+_ONLY_DATE: Final = re.compile(_DATE)
 _UUID: Final = r"(?i:[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12})"
 # What stays, or digits with what people write between those of a number.
 _DIGITS: Final = re.compile(
     rf"(?<!\d)(?P<stays>{_DATE}|{_UUID})|(?:[+\uff0b]\s?)?\d(?:{_BETWEEN}{{0,3}}\d){{6,40}}"
 )
+# What stands between the digits of a known number, whatever it is.
+_GAP: Final = r"\D{0,5}"
 _PART: Final = re.compile(r"\d+")
 _NO_DIGIT: Final = re.compile(r"\D+")
 # So many digits at its end make a number known: people leave out its country code.
@@ -56,7 +60,22 @@ def mask_text(text: str, name: str = "", known: Collection[str] = ()) -> str:
     if _NATIONAL.fullmatch(text.strip()) and any(_is_national(text, each) for each in known):
         return mask(_NO_DIGIT.sub("", text))
 
-    return _DIGITS.sub(lambda run: run[0] if run["stays"] else _masked_run(run[0], known), text)
+    text = _DIGITS.sub(lambda run: run[0] if run["stays"] else _masked_run(run[0], known), text)
+    for each in known:
+        if len(each) >= _TAIL:
+            text = _spelled(each).sub(_masked_unless_date, text)
+    return text
+
+
+@lru_cache(maxsize=256)
+def _spelled(known: str) -> re.Pattern[str]:
+    """Return what finds a known number, or its end, with anything short between its digits."""
+    head = "".join(f"(?:{digit}{_GAP})?" for digit in known[:-_TAIL])
+    return re.compile(rf"(?<!\d){head}{_GAP.join(known[-_TAIL:])}(?!\d)")
+
+
+def _masked_unless_date(run: re.Match[str]) -> str:
+    return run[0] if _ONLY_DATE.fullmatch(run[0]) else mask(_NO_DIGIT.sub("", run[0]))
 
 
 def _masked_run(run: str, known: Collection[str]) -> str:

@@ -33,6 +33,10 @@ def test_dates_amounts_and_ids_stay(text: str) -> None:
         ("note", "919876543210", "••••••••3210"),
         ("note", "call 98765 43210 back", "call ••••••3210 back"),
         ("note", "2026-11-30 98765-43210", "2026-11-30 ••••••3210"),
+        ("note", "91/98765/43210, then 5", "••••••••3210, then 5"),
+        ("note", "5, 98765_43210", "5, ••••••3210"),
+        ("note", "91 98765    43210", "••••••••3210"),
+        ("note", "91 98765\n43210", "••••••••3210"),
         ("alt", "98111 22333", "••••••2333"),
         ("alt", "098111 22333", "•••••••2333"),
         ("note", "his wife: +44 20 7946 0958", "his wife: ••••••••0958"),
@@ -49,6 +53,11 @@ def test_dates_amounts_and_ids_stay(text: str) -> None:
 def test_numbers_are_masked(name: str, text: str, masked: str) -> None:
     """Known numbers, numbers with a country code, and columns of numbers are masked."""
     assert mask_text(text, name, KNOWN) == masked
+
+
+def test_a_date_with_the_digits_of_a_known_number_stays() -> None:
+    """A date is a date, even if a known number ends with its digits."""
+    assert mask_text("on 2024-01-02", "note", ["919820240102"]) == "on 2024-01-02"
 
 
 def test_without_a_known_number_a_national_one_stays() -> None:
