@@ -127,7 +127,7 @@ async def error_of(handle: CallHandle) -> TelecmiError | None:
 # -- the rate
 
 
-@pytest.mark.parametrize("rate", [5.0, 50.0, 500.0])
+@pytest.mark.parametrize("rate", [5.0, 50.0])
 async def test_services_share_one_rate_through_rolling_restarts(rate: float) -> None:
     """Services come and go under load: no second is above the limit and 95 % of it is used.
 
@@ -389,8 +389,9 @@ async def test_limits_that_cannot_work_are_refused(
     options: dict[str, Any], message: str
 ) -> None:
     """Limits are refused that are none, or that have no rate to keep."""
+    given: dict[str, Any] = {"limits": MemoryLedger(), "rate": RateLimit(1)} | options
     with pytest.raises(ConfigurationError, match=message):
-        CallService(1, "s", **({"limits": MemoryLedger(), "rate": RateLimit(1)} | options))
+        CallService(1, "s", **given)
     with pytest.raises(ConfigurationError, match=r"RateLimit\.shared"):
         RateLimit(1, shared="")
 
