@@ -185,7 +185,7 @@ async def run_campaign(
     Raises:
         Stop: The ledger fails, and the command was interrupted, or outcomes are not on record.
     """
-    final: CampaignState | Exception
+    final: CampaignState | Exception | None = None
     with (
         terminal.in_background() as (shown, writer),
         interrupts(shown) as pressed,
@@ -201,7 +201,8 @@ async def run_campaign(
                 final = error
             tasks.cancel_scope.cancel()
         now = anyio.current_time()
-        display.finish(None if isinstance(final, Exception) else monitor.meter.look(final, now))
+        ended = not isinstance(final, Exception) and final
+        display.finish(monitor.meter.look(ended, now) if ended else None)
         writer.finish(lambda: pressed.count)
     if campaign.unrecorded:
         terminal.say(
@@ -209,10 +210,11 @@ async def run_campaign(
             "unknown when the ledger is back."
         )
     code = Exit.UNKNOWN if campaign.unrecorded else monitor.why
+    if isinstance(final, StoreError) and code and code in {Exit.UNKNOWN, Exit.INTERRUPTED}:
+        raise Stop(code, str(final)) from None
     if isinstance(final, Exception):
-        if isinstance(final, StoreError) and code in {Exit.UNKNOWN, Exit.INTERRUPTED}:
-            raise Stop(code, str(final)) from None
         raise final
+    assert final is not None, "it came to an end"  # noqa: S101  # for type checkers
     if final.asked == "stopped":
         terminal.say(f"Stopped{f': {final.why}' if final.why else ''}.")
     if code is not Exit.UNKNOWN:
