@@ -204,10 +204,9 @@ class Simulator(SimulatorOptions):
         """Return a transport for an `httpx.AsyncClient` that needs no network."""
         return SimulatorTransport(self)
 
-    @asynccontextmanager
-    async def serve(
+    def serve(
         self, host: str = "127.0.0.1", port: int = 0, *, limits: ConnectionLimits | None = None
-    ) -> AsyncGenerator[str]:
+    ) -> AbstractAsyncContextManager[str]:
         """Listen on a port: ``async with simulator.serve() as base_url``.
 
         Args:
@@ -221,6 +220,12 @@ class Simulator(SimulatorOptions):
         """
         if limits is not None:
             check_instance("limits", limits, ConnectionLimits)
+        return self._serve(host, port, limits)
+
+    @asynccontextmanager
+    async def _serve(
+        self, host: str, port: int, limits: ConnectionLimits | None
+    ) -> AsyncGenerator[str]:
         answer = partial(answer_on_port, self)
         async with (
             self.running(),
