@@ -33,7 +33,6 @@ from telecmi_async._internal.secrets import log_failure
 from telecmi_async.attempt import Outcome
 from telecmi_async.calls.placement import PlacementJob
 from telecmi_async.calls.state import CallStatus
-from telecmi_async.events.reference import reference_in
 from telecmi_async.ledger.idempotency import IdempotencyKeys, KeyedCall, KeyState
 from telecmi_async.pcmo.codec import dump_pcmo
 from telecmi_async.phone import Region
@@ -45,6 +44,7 @@ if TYPE_CHECKING:
     from telecmi_async.calls.placement import CallPlacer
     from telecmi_async.calls.request import CallRequest
     from telecmi_async.events import Event
+    from telecmi_async.events.reference import References
     from telecmi_async.service.sources import Sources
 
 logger = logging.getLogger("telecmi_async")
@@ -53,6 +53,8 @@ logger = logging.getLogger("telecmi_async")
 _MARGIN: Final = 15.0
 # Seconds between two looks for the outcome of a call that another process places.
 _FIRST_LOOK, _LAST_LOOK = 0.05, 1.0
+# Seconds for which another process is waited for: longer than any lease that is right.
+_LONGEST_WAIT: Final = 1_800.0
 # Seconds for which an outcome is tried to be put on record, and the pause between two tries.
 _PATIENCE, _PAUSE = 10.0, 0.5
 # References whose proofs are on record, or on their way there.
@@ -62,13 +64,14 @@ _GONE: Final = "no outcome is on record, and its process is gone"
 _QUERY: Final = re.compile(r"""(?i)("(?:https?|wss?)://[^"?\s]*)\?[^"\s]*""")
 
 
-def fingerprint_of(request: CallRequest) -> str:
-    """Return a digest of what a request asks for.
+def fingerprint_of(request: CallRequest, app_id: int) -> str:
+    """Return a digest of what a request of an account asks for.
 
     Two requests of the same key must have the same one. The queries of addresses do not count:
     `Receiver.url` encrypts values, which look different each time.
     """
     asked = {
+        "app_id": app_id,
         "to": request.to,
         "from": request.from_,
         "extra_params": request.extra_params,
@@ -85,6 +88,8 @@ class KeyedCalls:
     Args:
         keys: Where keys are on record.
         lifetime: For how many seconds a key is remembered after its call was sent.
+        app_id: The account, whose requests differ from another one's.
+        references: Finds the account's references in events.
         placer: Places a call that has its key.
         tasks: The service's tasks.
         sources: Where events come from.
@@ -95,10 +100,14 @@ class KeyedCalls:
         keys: IdempotencyKeys,
         lifetime: float,
         *,
+        app_id: int,
+        references: References,
         placer: CallPlacer,
         tasks: TaskRunner,
         sources: Sources,
     ) -> None:
+        self._app_id = app_id
+        self._references = references
         self._keys = keys
         self._lifetime = lifetime
         self._placer = placer
@@ -122,9 +131,12 @@ class KeyedCalls:
         call = self._calls.get(request.idempotency_key or "")
         if call is None or (call.placement.settled and call.placement.request_id is None):
             return None
-        if call.request is not None and fingerprint_of(call.request) != fingerprint_of(request):
+        if call.request is not None and self._digest(call.request) != self._digest(request):
             raise _another_request()
         return call
+
+    def _digest(self, request: CallRequest) -> str:
+        return fingerprint_of(request, self._app_id)
 
     def add(self, call: Call, key: str) -> None:
         """Remember a call by its key while it has a handle."""
@@ -154,7 +166,7 @@ class KeyedCalls:
 
     async def _place(self, job: PlacementJob, scope: anyio.CancelScope) -> None:
         call, request = job.call, _request_of(job)
-        key, digest = request.idempotency_key or "", fingerprint_of(request)
+        key, digest = request.idempotency_key or "", self._digest(request)
         with anyio.CancelScope(shield=True):  # a cancelled call may have been placed before
             found = await self._keys.find_key(key=key)
         try:
@@ -236,7 +248,10 @@ class KeyedCalls:
     async def _wait(self, found: KeyedCall) -> KeyedCall | None:
         """Return what is on record once a call that another process sends has an outcome."""
         pause, latest = _FIRST_LOOK, found
+        until = anyio.current_time() + _LONGEST_WAIT
         while latest.token == found.token and latest.state is KeyState.SENDING:
+            if anyio.current_time() >= until:  # the ledger's clock was set back
+                return attrs.evolve(latest, state=KeyState.UNKNOWN)
             await anyio.sleep(pause)
             pause = min(2 * pause, _LAST_LOOK)
             again = await self._keys.find_key(token=found.token)
@@ -248,7 +263,7 @@ class KeyedCalls:
     # -- events
 
     def _take(self, event: Event) -> None:
-        token = reference_in(event)
+        token = self._references.find(event)
         if token is not None and event.request_id is not None:
             self._put_proof(token, event.request_id)
 

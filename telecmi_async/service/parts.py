@@ -123,7 +123,7 @@ def build_parts(
         redact=redact,
         timeouts=settings.timeouts,
     )
-    keyed = _keyed_calls(settings, placer, tasks)
+    keyed = _keyed_calls(settings, placer, tasks, references)
     tracker = None
     if settings.sources.has_any or channels is not None:
         from telecmi_async.service.tracker import Tracker  # noqa: PLC0415  # a service without events starts faster
@@ -195,7 +195,7 @@ def _shared_starts(settings: ServiceSettings) -> SharedStarts | None:
 
 
 def _keyed_calls(
-    settings: ServiceSettings, placer: CallPlacer, tasks: TaskRunner
+    settings: ServiceSettings, placer: CallPlacer, tasks: TaskRunner, references: References
 ) -> KeyedCalls | None:
     if settings.keys is None:
         return None
@@ -204,6 +204,8 @@ def _keyed_calls(
     return KeyedCalls(
         settings.keys,
         settings.key_lifetime,
+        app_id=settings.credentials.app_id,
+        references=references,
         placer=placer,
         tasks=tasks,
         sources=settings.sources,

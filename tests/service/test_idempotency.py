@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 KEY = "order-42"
+# The account of the fake TeleCMI's services.
+APP_ID = 2222226
 LOST = httpx.ReadTimeout("slow")
 
 
@@ -151,7 +153,12 @@ async def test_a_dead_processes_call_becomes_unknown() -> None:
     ledger, telecmi = MemoryLedger(), FakeTelecmi()
     request = CallRequest(to=TO, pcmo=FLOW)
     await ledger.claim_key(
-        KEY, fingerprint_of(request), "tcm_" + "a" * 26, region="india", lease=40, lifetime=900
+        KEY,
+        fingerprint_of(request, APP_ID),
+        "tcm_" + "a" * 26,
+        region="india",
+        lease=40,
+        lifetime=900,
     )
     async with telecmi.service(ledger=ledger) as service:
         began = anyio.current_time()
@@ -194,7 +201,7 @@ def test_addresses_with_encrypted_values_are_the_same_request() -> None:
     def asked(url: str) -> str:
         flow = [Stream(f"wss://example.com/{url}")]
         return fingerprint_of(
-            CallRequest(to=TO, pcmo=flow, extra_params={"a": ["b", {"c": 1}]})
+            CallRequest(to=TO, pcmo=flow, extra_params={"a": ["b", {"c": 1}]}), APP_ID
         )
 
     assert asked("talk?tcm=abc") == asked("talk?tcm=xyz")
@@ -204,7 +211,7 @@ def test_addresses_with_encrypted_values_are_the_same_request() -> None:
 def test_a_question_mark_in_a_text_hides_no_difference() -> None:
     """Only the queries of addresses are left out: what a call says is part of its request."""
     one, two = (
-        fingerprint_of(CallRequest(to=TO, pcmo=[Speak(f"Your code?{code}")]))
+        fingerprint_of(CallRequest(to=TO, pcmo=[Speak(f"Your code?{code}")]), APP_ID)
         for code in (1234, 9876)
     )
 
@@ -221,6 +228,35 @@ async def test_rows_of_a_list_may_have_keys() -> None:
     assert len(telecmi.requests) == 3
     assert len(found) == 9
     assert len({call.request_id for call in found}) == 3
+
+
+async def test_a_key_of_another_account_is_refused() -> None:
+    """Two accounts on one ledger do not get each other's calls."""
+    ledger, telecmi = MemoryLedger(), FakeTelecmi()
+    async with telecmi.service(ledger=ledger) as service:
+        await click(service)
+    async with (
+        httpx.AsyncClient(transport=telecmi) as client,
+        CallService(7, "other", from_=19170000000, http_client=client, ledger=ledger) as other,
+    ):
+        with pytest.raises(InvalidCall, match="was used for another request"):
+            await click(other)
+
+    assert len(telecmi.requests) == 1
+
+
+async def test_a_lease_of_a_clock_that_was_ahead_is_not_waited_for() -> None:
+    """A lease that ends long after any request could is over for those who wait."""
+    ledger, telecmi = MemoryLedger(), FakeTelecmi()
+    digest = fingerprint_of(CallRequest(to=TO, pcmo=FLOW), APP_ID)
+    token = "tcm_" + "a" * 26
+    await ledger.claim_key(KEY, digest, token, region="india", lease=86_400, lifetime=90_000)
+    async with telecmi.service(ledger=ledger) as service:
+        began = anyio.current_time()
+        assert isinstance(await error_of(click(service)), CallOutcomeUnknown)
+
+    assert anyio.current_time() - began < 2_000
+    assert telecmi.requests == []
 
 
 # -- events
@@ -256,7 +292,7 @@ async def test_an_event_heals_the_key_of_an_unknown_call() -> None:
 async def test_an_event_heals_the_key_of_a_dead_process() -> None:
     """A receiver's events are put on record for keys that no service here has sent."""
     ledger, telecmi, receiver = MemoryLedger(), FakeTelecmi(), Receiver(TOKEN)
-    digest = fingerprint_of(CallRequest(to=TO, pcmo=FLOW))
+    digest = fingerprint_of(CallRequest(to=TO, pcmo=FLOW), APP_ID)
     tokens = ["tcm_" + letter * 26 for letter in "ab"]
     for key, token in zip((KEY, "order-43"), tokens, strict=True):
         await ledger.claim_key(key, digest, token, region="india", lease=9, lifetime=900)
@@ -282,7 +318,7 @@ async def test_events_in_a_shared_store_answer_for_a_dead_process() -> None:
     """Events that another process's receiver stored prove a call when its key is asked for."""
     ledger, telecmi, store = MemoryLedger(), FakeTelecmi(), FakeStore()
     token = "tcm_" + "a" * 26
-    digest = fingerprint_of(CallRequest(to=TO, pcmo=FLOW))
+    digest = fingerprint_of(CallRequest(to=TO, pcmo=FLOW), APP_ID)
     await ledger.claim_key(KEY, digest, token, region="india", lease=0, lifetime=900)
     await store.lay({"leg": "a", "status": "ringing", **signed(token)})
     async with telecmi.service(ledger=ledger, events=store) as service:
@@ -371,7 +407,7 @@ async def test_events_come_from_any_thread(tmp_path: Path) -> None:
 async def test_a_key_that_is_forgotten_while_it_is_waited_for_is_free() -> None:
     """A claim whose lifetime ends before its lease does not block the key for ever."""
     ledger, telecmi = MemoryLedger(), FakeTelecmi()
-    digest = fingerprint_of(CallRequest(to=TO, pcmo=FLOW))
+    digest = fingerprint_of(CallRequest(to=TO, pcmo=FLOW), APP_ID)
     token = "tcm_" + "a" * 26
     await ledger.claim_key(KEY, digest, token, region="india", lease=900, lifetime=9)
     async with telecmi.service(ledger=ledger) as service:
@@ -494,7 +530,7 @@ async def test_a_failing_store_of_events_does_not_make_an_unknown_call_safe() ->
     """If events cannot be read or put on record, a key whose call may have rung stays unknown."""
     ledger, telecmi, store = MemoryLedger(), FakeTelecmi(), FakeStore()
     token = "tcm_" + "a" * 26
-    digest = fingerprint_of(CallRequest(to=TO, pcmo=FLOW))
+    digest = fingerprint_of(CallRequest(to=TO, pcmo=FLOW), APP_ID)
     await ledger.claim_key(KEY, digest, token, region="india", lease=0, lifetime=900)
     async with telecmi.service(ledger=ledger, events=store) as service:
         store.broken = True

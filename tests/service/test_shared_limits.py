@@ -96,7 +96,7 @@ class SlowKeys:
     """Keys of a ledger whose claims take a while."""
 
     def __init__(self, delay: Callable[[], Awaitable[None]]) -> None:
-        self._keys = MemoryLedger().keys
+        self._keys = MemoryLedger()
         self._delay = delay
         self.settle_key = self._keys.settle_key
         self.find_key = self._keys.find_key

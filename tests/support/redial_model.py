@@ -64,7 +64,7 @@ class RedialProgram:
     #: When a contact was last over, as its records say.
     ended: dict[int, float] = field(factory=dict[int, float])
     refused: set[int] = field(factory=set[int])
-    #: Numbers of which an answer came while another call was being sent: it may be retried.
+    #: Numbers of which an answer came while another call was unknown, which may be dialled again.
     crossed: set[int] = field(factory=set[int])
 
     def of(self, number: int) -> list[Rung]:
@@ -112,7 +112,7 @@ class RedialProgram:
             call = self.calls[pick // 4 % len(self.calls)]
             over, answered = bool(pick % 4), pick % 4 == 3
             found = await self.ledger.find(NAME, call.number)
-            if answered and found is not None and found.state in {S.SENDING, S.UNKNOWN}:
+            if answered and found is not None and found.state is S.UNKNOWN:
                 self.crossed.add(call.number)
             assert await self.ledger.record_event(
                 CallEvidence(

@@ -270,7 +270,7 @@ class PostgresLedger:
             sanitize.clean_id(outcome.request_id),
         )
         return bool(await self._moves.value(
-            "SELECT settle_2(%s, %s::contact_state, %s, %s, %s, %s, %s)", token,
+            "SELECT settle_3(%s, %s::contact_state, %s, %s, %s, %s, %s)", token,
             outcome.state.value, detail, request_id, outcome.not_before, outcome.counts,
             takes_again=True,
         ))  # fmt: skip

@@ -235,7 +235,19 @@ def settle(db: sqlite3.Connection, now: float, token: str, outcome: SendResult) 
         ).rowcount
         what, text = (move.value, detail) if moved else ("event", f"{move}: {detail}")
         add_history(db, [contact], now, what, text, token)
+        if moved and state == "absent":
+            _spare(db, now, contact)
     return bool(moved)
+
+
+def _spare(db: sqlite3.Connection, now: float, contact: int) -> None:
+    """Finish a contact that was not placed this time, if another of its calls was answered."""
+    row = db.execute("SELECT answered FROM contact WHERE id = ?", (contact,)).fetchone()
+    if row[0]:
+        db.execute(_ACCEPT, ("", None, contact))
+        db.execute(_FINISH, (now, contact))
+        for move in (Move.ACCEPT, Move.FINISH):
+            add_history(db, [contact], now, move, "another of its calls was answered")
 
 
 def _keep_request_id(db: sqlite3.Connection, token: str, request_id: str | None) -> None:

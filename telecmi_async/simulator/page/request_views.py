@@ -180,7 +180,7 @@ def _body(page: PageModel, request: SimulatedRequest) -> Html:
     else:
         try:
             decoded: object = json.loads(request.body)
-            return _json(decoded, reveal=page.options.reveal)
+            return _json(decoded, page)
         except json.JSONDecodeError as error:
             where = f"line {error.lineno}, column {error.colno}"
             problem = f"It is not JSON. {error.msg}: {where}."
@@ -194,13 +194,19 @@ def _reply(page: PageModel, request: SimulatedRequest) -> Html:
     if request.status is None:
         return tag("p", "None: the connection was broken before.", classes="empty")
     if request.answer.body.startswith(b"{"):
-        return _json(json.loads(request.answer.body), reveal=page.options.reveal)
+        return _json(json.loads(request.answer.body), page)
     return _pre(request.answer.body.decode("utf-8", "replace"))
 
 
-def _json(value: object, *, reveal: bool) -> Html:
-    shown = _shown("", value, reveal=reveal)
-    return _pre(json.dumps(shown, indent=2, ensure_ascii=False))
+def _json(value: object, page: PageModel) -> Html:
+    shown = _shown("", value, reveal=page.options.reveal)
+    text = json.dumps(shown, indent=2, ensure_ascii=False)
+    # Wherever it stands, also as a key, or in JSON inside a text.
+    secret = page.options.secret
+    for _ in range(3):
+        text = text.replace(secret, _HIDDEN)
+        secret = json.dumps(secret, ensure_ascii=False)[1:-1]
+    return _pre(text)
 
 
 def _pre(text: str) -> Html:

@@ -23,10 +23,6 @@ DECLARE
     k keyed_call;
     the_time double precision;
 BEGIN
-    DELETE FROM keyed_call d WHERE d.key IN (
-        SELECT o.key FROM keyed_call o WHERE o.expires <= clock() AND o.key <> p_key
-        ORDER BY o.expires LIMIT 5 FOR UPDATE SKIP LOCKED
-    );
     -- The update changes nothing, and locks the row of the call that has the key.
     INSERT INTO keyed_call AS c
         (key, token, fingerprint, state, lease_until, expires, region)
@@ -43,6 +39,11 @@ BEGIN
             expires = the_time + p_lifetime, region = p_region, request_id = NULL, detail = ''
         WHERE c.key = p_key RETURNING * INTO k;
     END IF;
+    -- Last, so that no row of it is locked while another one is waited for.
+    DELETE FROM keyed_call d WHERE d.key IN (
+        SELECT o.key FROM keyed_call o WHERE o.expires <= clock() AND o.key <> p_key
+        ORDER BY o.expires LIMIT 5 FOR UPDATE SKIP LOCKED
+    );
     RETURN k;
 END
 $$;

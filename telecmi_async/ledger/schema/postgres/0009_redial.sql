@@ -81,6 +81,30 @@ BEGIN
 END
 $$;
 
+-- Puts the result of a send on record, as `settle_2` does. A contact that was not placed this time,
+-- and one of whose other calls was answered after all, is finished.
+CREATE FUNCTION settle_3(p_token text, p_outcome contact_state, p_detail text, p_request text,
+    p_not_before double precision, p_counts boolean, p_again boolean)
+RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+    moved boolean;
+BEGIN
+    moved := settle_2(p_token, p_outcome, p_detail, p_request, p_not_before, p_counts, p_again);
+    WITH spared AS (
+        UPDATE contact k SET state = 'finished', reason = '', epoch = k.epoch + 1,
+            finished_at = COALESCE(k.finished_at, clock())
+        FROM send t
+        WHERE moved AND t.token = p_token AND k.id = t.contact AND k.token = p_token
+            AND k.answered AND k.state IN ('pending', 'rejected', 'failed')
+        RETURNING k.id
+    )
+    INSERT INTO passage (contact, at, what, detail)
+    SELECT s.id, clock(), m.what, 'another of its calls was answered'
+    FROM spared s, (VALUES ('accept'), ('finish')) AS m (what);
+    RETURN moved;
+END
+$$;
+
 -- Makes contacts pending whose records prove that the call was not answered: those redialled
 -- fewer times than there are waits, each after its wait, or without waits the chosen ones at once.
 CREATE FUNCTION redial_missed(p_campaign integer, p_numbers bigint[], p_waits double precision[])
