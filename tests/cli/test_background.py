@@ -13,7 +13,7 @@ from consoles import Stream, console
 from telecmi_async.cli.exits import Exit
 from telecmi_async.cli.interrupts import Interrupts
 from telecmi_async.cli.output import background
-from telecmi_async.cli.output.display import PlainLines
+from telecmi_async.cli.output.display import Panel, PlainLines
 from telecmi_async.cli.output.progress import CampaignView
 from telecmi_async.ledger import CampaignState, ContactState
 
@@ -159,3 +159,33 @@ async def test_progress_is_not_drawn_into_a_queue(stopped: Stopped) -> None:
         writer.finish(lambda: 0)
 
     assert stopped.getvalue().count("\n") == 2
+
+
+def test_a_panel_is_not_drawn_into_a_queue(stopped: Stopped) -> None:
+    """While a terminal takes nothing, the panel is not drawn; it is drawn at the end."""
+    views = [
+        CampaignView(
+            CampaignState(
+                name="x",
+                status="dialling",
+                asked="running",
+                why="",
+                counts=dict.fromkeys(ContactState, 0) | {ContactState.FINISHED: finished},
+                sends=finished,
+                cost=None,
+            ),
+            1.0,
+        )
+        for finished in (71, 72)
+    ]
+    with evolve(console(), stdout=stopped).in_background() as (terminal, writer):
+        panel = Panel(terminal)
+        terminal.put("first")
+        assert stopped.waits.wait(20)
+        panel.show(views[0])
+        panel.finish(views[1])
+        stopped.free.set()
+        writer.finish(lambda: 0)
+
+    assert "72" in stopped.getvalue()
+    assert "71" not in stopped.getvalue()

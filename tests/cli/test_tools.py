@@ -169,6 +169,31 @@ def _posted(port: int, event: object, done: threading.Event) -> None:
     done.set()
 
 
+class Announced(Stream):
+    """A stream that says when it was written to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = threading.Event()
+
+    def write(self, text: str) -> int:
+        """Write a text, and say so."""
+        self.written.set()
+        return super().write(text)
+
+
+def test_listening_may_end_without_an_event() -> None:
+    """Ctrl-C ends `hook listen` with its exit code and its counts, though nothing arrived."""
+    stderr = Announced()
+    terminal = evolve(console({"TELECMI_WEBHOOK_TOKEN": TOKEN}), stderr=stderr)
+    with interrupted(stderr.written):
+        code = main(["hook", "listen", "--port", "0"], terminal=terminal)
+
+    assert code == Exit.INTERRUPTED
+    assert terminal.out == ""
+    assert "accepted: 0, duplicates: 0, refused: 0" in terminal.err
+
+
 def test_listening_needs_a_token() -> None:
     """Without a token, `hook listen` is an error."""
     code, terminal = ran("hook", "listen", "--port", "0")

@@ -661,6 +661,21 @@ def test_numbers_and_texts_are_shown_if_that_is_wanted() -> None:
     ]
 
 
+@pytest.mark.parametrize("secret", ["s3cr3t-of-the-app", 's3cr3t"of\\the-app'])
+def test_a_revealed_body_hides_the_secret_by_its_value(secret: str) -> None:
+    """It is found as a key, within a text, and in JSON that a text holds."""
+    simulator = Simulator(reveal=True, secret=secret)
+    nested = json.dumps({"app": secret})
+    body = json.dumps({secret: 1, "pcmo": f"my {secret}!", "status": nested}).encode()
+    ask(simulator, "POST", GLOBAL, {"content-type": "application/json"}, body)
+    seen = see(simulator, "/request?n=1")
+
+    assert "s3cr3t" not in seen.text
+    assert '"(hidden)": 1' in seen.text
+    assert '"pcmo": "my (hidden)!"' in seen.text
+    assert json.dumps('{"app": "(hidden)"}') in seen.text
+
+
 @pytest.mark.parametrize(
     ("kind", "body", "says"),
     [
