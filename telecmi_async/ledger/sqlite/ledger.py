@@ -27,7 +27,7 @@ from telecmi_async._internal.validators import is_number
 from telecmi_async.errors import ConfigurationError, LedgerLost
 from telecmi_async.ledger.records import Loaded
 from telecmi_async.ledger.sanitize import clean, contact_row
-from telecmi_async.ledger.sqlite import claims, keys, limits, queries, sends
+from telecmi_async.ledger.sqlite import claims, decisions, keys, limits, queries, sends
 from telecmi_async.ledger.sqlite.thread import SqliteLoss, SqliteThread
 from telecmi_async.phone import parse_numbers
 
@@ -220,14 +220,14 @@ class SqliteLedger:
     settle = _job(sends.settle)
     reap = _job(claims.reap)
     record_event = _job(sends.record_evidence)
-    resolve_unknown = _job(sends.resolve_unknown)
+    resolve_unknown = _job(decisions.resolve_unknown)
 
     async def redial_unknown(
         self, name: str, numbers: Iterable[SupportsIndex | str] | None = None
     ) -> int:
         """Make unknown contacts pending because a person decided so."""
         wanted = None if numbers is None else list(parse_numbers(numbers))
-        return await self._write(lambda db, now: sends.redial(db, now, name, wanted))
+        return await self._write(lambda db, now: decisions.redial(db, now, name, wanted))
 
     async def reopen(
         self,
@@ -240,7 +240,7 @@ class SqliteLedger:
         """Make rejected or failed contacts pending because a person decided so."""
         wanted = None if numbers is None else list(parse_numbers(numbers))
         return await self._write(
-            lambda db, now: sends.reopen(db, now, name, state, wanted, reason)
+            lambda db, now: decisions.reopen(db, now, name, state, wanted, reason)
         )
 
     async def redial_missed(
@@ -252,7 +252,7 @@ class SqliteLedger:
         """Make finished contacts pending whose calls were not answered."""
         wanted = None if numbers is None else list(parse_numbers(numbers))
         return await self._write(
-            lambda db, now: sends.redial_missed(db, now, name, waits, wanted)
+            lambda db, now: decisions.redial_missed(db, now, name, waits, wanted)
         )
 
     async def add_do_not_call(self, numbers: Iterable[SupportsIndex | str], source: str) -> int:

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from telecmi_async._internal.telecmi import LAST_RECORD
 from telecmi_async.ledger.sanitize import (
     INT_64,
-    REOPENED,
-    UNKNOWN_POLICIES,
-    check_choice,
     clean,
     clean_event,
     clean_id,
@@ -17,7 +13,6 @@ from telecmi_async.ledger.sanitize import (
 from telecmi_async.ledger.send_records import RESULTS, Intent, RuleDecision
 from telecmi_async.ledger.sqlite.claims import put_back
 from telecmi_async.ledger.sqlite.moves import add_history, guarded
-from telecmi_async.ledger.sqlite.queries import campaign_id
 from telecmi_async.ledger.states import Move
 
 if TYPE_CHECKING:
@@ -31,8 +26,6 @@ _DAY: Final = 86400.0
 #: Seconds until a contact is tried again that a limit of the day or of cost postponed.
 _SOON: Final = 60.0
 _QUARTER: Final = 900
-# Contacts that one look for missed calls makes pending: few enough that a send does not wait.
-_MOST_REDIALS: Final = 1000
 
 _INTEND: Final = guarded(
     Move.INTEND,
@@ -59,53 +52,6 @@ _SETTLED: Final = {
     for move in RESULTS.values()
     if move is not Move.ACCEPT
 }
-
-#: The move of contacts whose unknown sends are proven absent, by policy.
-_POLICIES: Final = {"retry_after_proof": Move.RESOLVE_UNKNOWN, "give_up": Move.GIVE_UP}
-# An event of another send arrived in the time in which TeleCMI would have sent this one's record
-# again, and no call of about that time waits for its record. See `Ledger.resolve_unknown`.
-_PROVEN: Final = """
-SELECT s.token, s.contact, s.epoch FROM send AS s INDEXED BY send_unknown
-WHERE s.campaign = :campaign AND s.state = 'unknown' AND s.send_by + :older < :now
-AND NOT EXISTS (
-    SELECT 1 FROM contact AS c INDEXED BY contact_placed
-    WHERE c.campaign = s.campaign AND c.state = 'placed'
-    AND c.sent_at BETWEEN s.at - :resent AND s.send_by + :resent
-) AND (
-    SELECT 1 FROM send AS o INDEXED BY send_campaign
-    WHERE o.campaign = s.campaign AND o.at BETWEEN s.at - :older AND s.send_by + :resent
-    AND o.last_event_at > s.send_by AND o.last_event_at <= s.send_by + :resent
-    ORDER BY o.at DESC LIMIT 1
-) IS NOT NULL
-"""
-_RESOLVED: Final = {
-    move: guarded(move, "id = ? AND epoch = ?", also=", reason = ?")
-    for move in _POLICIES.values()
-}
-_REDIAL: Final = guarded(Move.REDIAL, "campaign = ?", also=", reason = ''")
-# No send of it may have rung.
-_REOPEN: Final = guarded(
-    Move.REOPEN,
-    "campaign = ? AND state = ? AND instr(reason, ?) AND NOT EXISTS (SELECT 1 FROM send AS s "
-    "WHERE s.number = contact.number AND s.contact = contact.id AND s.state <> 'absent')",
-    also=", reason = '', excused = sends",
-)
-
-# The record of each of its calls is there, and says that the call was not answered.
-_MISSED: Final = (
-    "campaign = ?1 AND answered = 0 AND {which} "
-    "AND (not_after IS NULL OR finished_at + ?2 <= not_after) AND NOT EXISTS ("
-    "SELECT 1 FROM send AS s WHERE s.number = contact.number AND s.contact = contact.id "
-    "AND s.state NOT IN ('finished', 'absent'))"
-)
-_SOME_MISSED: Final = (
-    "id IN (SELECT id FROM contact INDEXED BY contact_missed WHERE state = 'finished' AND "  # noqa: S608  # this module's own text
-    f"{_MISSED} LIMIT {{most}})"
-)
-_MISSED_AGAIN: Final = (
-    ", reason = '', excused = sends, redials = redials + 1, finished_at = NULL, "
-    "request_id = NULL, not_before = max(not_before, finished_at + ?2)"
-)
 
 
 # -- the intent
@@ -363,94 +309,3 @@ def _stops_redial(
         return False
     (state,) = db.execute("SELECT state FROM contact WHERE id = ?", (contact,)).fetchone()
     return state in {"pending", "claimed"}
-
-
-# -- unknown contacts
-
-
-def resolve_unknown(
-    db: sqlite3.Connection, now: float, name: str, *, older_than: float, policy: str
-) -> int:
-    """Move unknown contacts whose calls are proven absent; return how many."""
-    campaign = campaign_id(db, name)
-    check_choice("policy", policy, UNKNOWN_POLICIES)
-    if policy == "hold":
-        return 0
-    move = _POLICIES[policy]
-    why = f"no event of it came within {older_than:g} seconds, while others' did"
-    resolved = 0
-    times = {"older": older_than, "resent": LAST_RECORD, "now": now}
-    proven = db.execute(_PROVEN, {"campaign": campaign, **times})
-    for token, contact, epoch in proven.fetchall():
-        moved = db.execute(_RESOLVED[move], (why, contact, epoch)).rowcount
-        db.execute("UPDATE send SET state = 'absent' WHERE token = ?", (token,))
-        add_history(db, [contact], now, move if moved else "event", why, token)
-        resolved += moved
-    return resolved
-
-
-def redial(db: sqlite3.Connection, now: float, name: str, numbers: Sequence[int] | None) -> int:
-    """Make unknown contacts pending; their sends still count under all limits."""
-    return _decide(db, now, Move.REDIAL, _REDIAL, (campaign_id(db, name),), numbers)
-
-
-def reopen(
-    db: sqlite3.Connection,
-    now: float,
-    name: str,
-    state: str,
-    numbers: Sequence[int] | None,
-    reason: str,
-) -> int:
-    """Make rejected or failed contacts pending; their attempts start again."""
-    check_choice("state", state, REOPENED)
-    given = (campaign_id(db, name), state, clean(reason))
-    return _decide(db, now, Move.REOPEN, _REOPEN, given, numbers)
-
-
-def redial_missed(
-    db: sqlite3.Connection,
-    now: float,
-    name: str,
-    waits: Sequence[float] | None,
-    numbers: Sequence[int] | None,
-) -> int:
-    """Make finished contacts pending whose calls were not answered, each after its wait."""
-    campaign = campaign_id(db, name)
-    move, where = Move.REDIAL_MISSED, _SOME_MISSED if numbers is None else _MISSED
-    if waits is None:
-        plan = [("redials >= 0", -1, 0.0, "by decision")]
-    else:
-        plan = [
-            (f"redials = {done}", _MOST_REDIALS, float(wait), f"redial {done + 1} of {len(waits)}")
-            for done, wait in enumerate(waits)
-        ]  # fmt: skip
-    moved = 0
-    # The last redials first: what was moved now must not be moved again.
-    for which, most, wait, why in reversed(plan):
-        update = guarded(move, where.format(which=which, most=most), also=_MISSED_AGAIN)
-        given = (campaign, wait)
-        moved += _decide(db, now, move, update, given, numbers, f"not answered: {why}")
-    return moved
-
-
-def _decide(
-    db: sqlite3.Connection,
-    now: float,
-    move: Move,
-    update: str,
-    given: tuple[object, ...],
-    numbers: Sequence[int] | None,
-    why: str = "",
-) -> int:
-    """Make a move for all contacts that fit, or for those of some numbers."""
-    if numbers is None:
-        rows = db.execute(f"{update} RETURNING id", given).fetchall()
-    else:
-        rows = [
-            row
-            for number in numbers
-            for row in db.execute(f"{update} AND number = ? RETURNING id", (*given, number))
-        ]
-    add_history(db, [row[0] for row in rows], now, move, why)
-    return len(rows)
