@@ -49,9 +49,8 @@ class StartScheduler:
     #: The starts of its calls.
     starts: SharedStarts = field(init=False)
 
-    @starts.default
-    def _starts(self) -> SharedStarts:
-        return SharedStarts(
+    def __attrs_post_init__(self) -> None:
+        self.starts = SharedStarts(
             self._limits, rates=self._rates, pause=self._pause, longest=self._longest
         )
 

@@ -167,6 +167,7 @@ class KeyedCalls:
     async def _place(self, job: PlacementJob, scope: anyio.CancelScope) -> None:
         call, request = job.call, _request_of(job)
         key, digest = request.idempotency_key or "", self._digest(request)
+        found: KeyedCall | None = None
         with anyio.CancelScope(shield=True):  # a cancelled call may have been placed before
             found = await self._keys.find_key(key=key)
         try:
