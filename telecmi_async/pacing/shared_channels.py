@@ -75,7 +75,6 @@ class SharedChannels:
         # By holder, until when its channel is to be leased; None if it is to be freed.
         self._changes: dict[str, float | None] = {}
         self._changed: anyio.Event | None = None
-        self._keeping = False
 
     @property
     def held(self) -> int:
@@ -146,10 +145,10 @@ class SharedChannels:
 
     def _keep_up(self) -> None:
         """Have leases changed and renewed, in a task that ends when there is nothing to do."""
-        if not self._keeping:
-            self._keeping = True
+        if self._changed is None:
+            self._changed = anyio.Event()
             self._tasks.start(SharedChannels._keep, self)
-        elif self._changed is not None and self._changes:
+        else:
             self._changed.set()
 
     async def _keep(self) -> None:
@@ -158,12 +157,12 @@ class SharedChannels:
                 if self._changes:
                     await self._make_changes()
                 else:
-                    self._changed = anyio.Event()
+                    self._changed = changed = anyio.Event()
                     with anyio.move_on_after(_RENEWED / 2):
-                        await self._changed.wait()
+                        await changed.wait()
                 self._renew()
         finally:
-            self._keeping = False
+            self._changed = None
 
     def _renew(self) -> None:
         """Renew the leases of calls that wait, and forget those that are over."""

@@ -102,6 +102,21 @@ async def test_rules_hold_for_redials() -> None:
     assert "at most 2 calls to one number" in reasons[1]
 
 
+async def test_redials_are_planned_while_others_are_dialled() -> None:
+    """A missed contact becomes pending soon after its record, long before the list is through."""
+    async with scene(answered_share=0.0) as at:
+        campaign = at.campaign(settings(rate=1.0, redial=Redial(missed=1, after=5)))
+        await campaign.load(contacts(120))
+        await campaign.run()
+        first, last = [await at.ledger.find(NAME, FIRST + n) for n in (0, 119)]
+
+    assert {len(calls) for calls in calls_of(at.simulator).values()} == {2}
+    assert first is not None
+    assert last is not None
+    planned = {step.what: step.at for step in first.history}["redial_missed"]
+    assert planned < min(step.at for step in last.history if step.what == "intend") - 20
+
+
 async def test_nothing_is_dialled_again_without_a_record() -> None:
     """Contacts whose records do not come are never dialled again, and the campaign ends."""
     async with scene(life=None) as at:

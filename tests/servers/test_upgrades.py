@@ -53,7 +53,7 @@ NEXT = """
     BEGIN
         UPDATE contact k SET settled_by = 'next' FROM send s
         WHERE s.token = p_token AND k.id = s.contact;
-        RETURN settle_2(p_token, p_outcome, p_detail, p_request, p_not_before, p_counts,
+        RETURN settle_3(p_token, p_outcome, p_detail, p_request, p_not_before, p_counts,
             p_again);
     END
     $$;"""
@@ -149,7 +149,7 @@ async def test_two_versions_dial_side_by_side(
     "change",
     [
         "ALTER TABLE contact RENAME COLUMN worker TO dialler",
-        "DROP FUNCTION settle_2",
+        "DROP FUNCTION settle_3",
         "ALTER TABLE send ADD COLUMN region text NOT NULL DEFAULT '';"  # noqa: ISC004  # one change
         " ALTER TABLE send ALTER COLUMN region DROP DEFAULT",
         "ALTER TABLE contact ADD CONSTRAINT once CHECK (sends = 0) NOT VALID",

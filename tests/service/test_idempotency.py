@@ -29,6 +29,7 @@ from telecmi_async import (
     Receiver,
     RetryPolicy,
     Speak,
+    StoreError,
     Stream,
 )
 from telecmi_async.ledger import KeyState, SqliteLedger
@@ -557,6 +558,108 @@ async def test_an_event_heals_a_key_whose_outcome_could_not_be_put_on_record() -
         await anyio.sleep(1)
 
     assert await state_of(ledger) is KeyState.PLACED
+
+
+async def test_an_event_at_another_process_heals_a_lost_reply() -> None:
+    """A call whose reply was lost is accepted if another process has its event on record."""
+    ledger, receiver = MemoryLedger(), Receiver(TOKEN)
+    telecmi = FakeTelecmi(always(lambda: LOST), delay=5)
+    async with (
+        telecmi.service(ledger=ledger) as one,
+        telecmi.service(ledger=ledger, events=receiver),
+    ):
+        handle = click(one)
+        await anyio.sleep(1)
+        await receive(receiver, handle.reference, "r7")
+        await post(receiver, payload("answered", "r7", **signed(handle.reference)))
+        assert (await handle).request_id == "r7"
+
+    assert await state_of(ledger) is KeyState.PLACED
+
+
+async def test_an_event_heals_all_handles_of_an_unknown_call() -> None:
+    """A handle that learnt from the ledger that a phone may ring is accepted by an event, too."""
+    ledger, receiver = MemoryLedger(), Receiver(TOKEN)
+    telecmi = FakeTelecmi(always(lambda: LOST))
+    async with (
+        telecmi.service(ledger=ledger) as one,
+        telecmi.service(ledger=ledger, events=receiver) as two,
+    ):
+        first = click(one)
+        await error_of(first)
+        second = click(two)
+        assert isinstance(await error_of(second), CallOutcomeUnknown)
+        third = two.handle_for(reference=first.reference)
+        assert isinstance(await error_of(third), CallOutcomeUnknown)
+        await receive(receiver, first.reference, "r7")
+        await anyio.sleep(1)
+        found = [(handle.status, handle.request_id) for handle in (second, third)]
+
+    assert found == [(CallStatus.PROGRESS, "r7")] * 2
+
+
+class ForgottenWhenHealed(MemoryLedger):
+    """A ledger that takes no unknown outcome, and finds no call by its token."""
+
+    async def settle_key(self, token: str, state: KeyState, **more: Any) -> bool:
+        """Put an outcome on record, but no unknown one."""
+        return state is not KeyState.UNKNOWN and await super().settle_key(token, state, **more)
+
+    async def find_key(self, *, key: str | None = None, token: str | None = None) -> Any:
+        """Find a call by its key."""
+        return None if key is None else await super().find_key(key=key)
+
+
+async def test_a_call_that_nothing_proves_stays_unknown() -> None:
+    """An outcome that the ledger does not take, without a proof, leaves the call unknown."""
+    telecmi = FakeTelecmi(always(lambda: LOST))
+    async with telecmi.service(ledger=ForgottenWhenHealed()) as service:
+        assert isinstance(await error_of(click(service)), CallOutcomeUnknown)
+
+
+async def test_a_key_that_cannot_be_kept_through_a_pause_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """If the ledger fails when TeleCMI asks for a pause, the call goes on after it."""
+    ledger = MemoryLedger()
+    telecmi = FakeTelecmi(in_turn(lambda: refused(429), accepted), delay=5)
+    async with telecmi.service(ledger=ledger) as service:
+        handle = click(service)
+        await anyio.sleep(4.9)
+        ledger.gone = True
+        await anyio.sleep(0.2)
+        ledger.gone = False
+        assert (await handle).request_id
+
+    assert "its key may look unknown" in caplog.text
+    assert len(telecmi.requests) == 2
+    assert await state_of(ledger) is KeyState.PLACED
+
+
+class HeldUp(MemoryLedger):
+    """A ledger that fails to find keys, after five seconds."""
+
+    async def find_key(self, *, key: str | None = None, token: str | None = None) -> Any:
+        """Fail."""
+        del key, token
+        await anyio.sleep(5)
+        raise StoreError("it is gone")
+
+
+@pytest.mark.parametrize("seconds", [0, 1])
+async def test_an_event_that_comes_before_the_request_counts(seconds: int) -> None:
+    """A call of which there is an event is not placed again, though its key cannot be read."""
+    telecmi, receiver = FakeTelecmi(), Receiver(TOKEN)
+    async with telecmi.service(ledger=HeldUp(), events=receiver) as service:
+        handle = click(service)
+        if seconds:
+            await anyio.sleep(seconds)
+            await receive(receiver, handle.reference, "r7")
+        else:
+            handle._call.attach("r7")
+        assert (await handle).request_id == "r7"
+
+    assert telecmi.requests == []
 
 
 async def test_a_key_outlives_its_request() -> None:

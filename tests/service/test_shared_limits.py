@@ -579,6 +579,26 @@ async def test_the_process_that_gets_the_event_frees_the_channel() -> None:
     assert second.reference not in str(limits.freed)
 
 
+async def test_channels_that_change_while_others_are_changed_are_kept() -> None:
+    """Channels that are taken while slow limits answer for others are leased right after."""
+    limits, telecmi = Counting(slow=0.4), FakeTelecmi()
+    rate = RateLimit(50, max_live_calls=20)
+    async with telecmi.service(limits=limits, rate=rate) as service:
+        calls: list[CallHandle] = []
+        for _ in range(8):
+            calls += start(service, 1)
+            await anyio.sleep(0.3)
+        for call in calls:
+            await call
+        await anyio.sleep(20)
+        held = live(service)
+
+    assert held == 8
+    assert {f"call/{call.reference}" for call in calls} <= {
+        holder for holder, seconds in limits.leased if seconds > 60
+    }
+
+
 async def test_the_call_of_a_key_has_one_channel() -> None:
     """The service that waits for another one's call of the same key holds no channel for it."""
     limits, ledger, telecmi = Counting(), MemoryLedger(), FakeTelecmi(delay=5)

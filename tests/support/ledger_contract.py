@@ -1853,6 +1853,30 @@ async def test_what_may_ring_prevents_a_redial(one_contact: Ledger, clock: Clock
     assert await ledger.redial_missed("spring", [1.0]) == 1
 
 
+@pytest.mark.parametrize(
+    "result", [RETRY, SendResult(state=S.REJECTED), SendResult(state=S.FAILED)]
+)
+async def test_an_answer_that_is_known_late_ends_a_redial(
+    one_contact: Ledger, clock: Clock, result: SendResult
+) -> None:
+    """A contact whose redial was not placed is finished, if its first call was answered after all."""
+    ledger = one_contact
+    first = await call_once(ledger, clock, answered=False)
+    await ledger.redial_missed("spring", [1.0])
+    clock.time += 10
+    (claim,) = await ledger.claim("spring", "w", most=1, lease=LEASE)
+    second = new_token()
+    await ledger.intend(claim, "w", second, limits=SendLimits(), fence=FENCE, lease=LEASE)
+    await record_of(ledger, first, answered=True, at=clock.time)
+    await ledger.settle(second, result)
+    contact = await ledger.find("spring", FIRST)
+
+    assert contact is not None
+    assert (contact.state, contact.answered) == (S.FINISHED, True)
+    assert contact.history[-1].detail == "another of its calls was answered"
+    assert await ledger.redial_missed("spring", [1.0]) == 0
+
+
 async def test_repeats_of_a_record_leave_the_next_call_alone(
     one_contact: Ledger, clock: Clock
 ) -> None:
