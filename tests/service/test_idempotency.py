@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from telecmi_async.ledger.idempotency import KeyedCall
+
 pytestmark = pytest.mark.anyio
 
 KEY = "order-42"
@@ -601,11 +603,15 @@ async def test_an_event_heals_all_handles_of_an_unknown_call() -> None:
 class ForgottenWhenHealed(MemoryLedger):
     """A ledger that takes no unknown outcome, and finds no call by its token."""
 
-    async def settle_key(self, token: str, state: KeyState, **more: Any) -> bool:
+    async def settle_key(  # type: ignore[override]  # mypy wants a CoroutineType
+        self, token: str, state: KeyState, **more: Any
+    ) -> bool:
         """Put an outcome on record, but no unknown one."""
         return state is not KeyState.UNKNOWN and await super().settle_key(token, state, **more)
 
-    async def find_key(self, *, key: str | None = None, token: str | None = None) -> Any:
+    async def find_key(  # type: ignore[override]  # mypy wants a CoroutineType
+        self, *, key: str | None = None, token: str | None = None
+    ) -> KeyedCall | None:
         """Find a call by its key."""
         return None if key is None else await super().find_key(key=key)
 
@@ -639,7 +645,9 @@ async def test_a_key_that_cannot_be_kept_through_a_pause_is_logged(
 class HeldUp(MemoryLedger):
     """A ledger that fails to find keys, after five seconds."""
 
-    async def find_key(self, *, key: str | None = None, token: str | None = None) -> Any:
+    async def find_key(  # type: ignore[override]  # mypy wants a CoroutineType
+        self, *, key: str | None = None, token: str | None = None
+    ) -> KeyedCall | None:
         """Fail."""
         del key, token
         await anyio.sleep(5)
