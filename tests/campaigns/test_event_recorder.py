@@ -285,7 +285,7 @@ async def test_a_campaign_that_could_not_be_opened_is_closed(
     async with scene() as here:
         campaign = here.campaign()
         with monkeypatch.context() as patch:
-            patch.setattr(event_recorder.EventRecorder, "_begin", fail)
+            patch.setattr(event_recorder.EventRecorder, "open", fail)
             with pytest.raises(StoreError):
                 await campaign.__aenter__()
         async with campaign:
