@@ -12,11 +12,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import random
 import signal
-import socket
-import subprocess
 import sys
 import tempfile
 import time
@@ -27,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import httpx
 from project_paths import DOCS
+from web_server import WebServer
 
 from telecmi_async.events.receiver import new_token
 from telecmi_async.simulator import Fault, Simulator, Webhooks
@@ -86,71 +84,6 @@ class Clicked:
         return self.twice + self.wrong + self.forgotten + self.unanswered + self.strange
 
 
-def free_port() -> int:
-    """Return a port that no process listens on."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
-class WebServer:
-    """The application in uvicorn with several workers, as it is run in production."""
-
-    def __init__(self, count: int, environment: dict[str, str]) -> None:
-        self._count = count
-        self.url = f"http://127.0.0.1:{(port := free_port())}"
-        options = [f"--workers={count}", f"--port={port}", f"--app-dir={DOCS / 'examples'}"]
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "uvicorn", "one_click_one_call:app", *options],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-
-    def workers(self) -> list[int]:
-        """Return the ids of the workers' processes."""
-        listed = subprocess.run(
-            ["ps", "-A", "-o", "pid=,ppid=,args="], check=True, capture_output=True, text=True
-        )
-        rows = [line.split(maxsplit=2) for line in listed.stdout.splitlines()]
-        parent = str(self._process.pid)
-        return [int(row[0]) for row in rows if row[1] == parent and "spawn_main" in row[2]]
-
-    async def ready(self) -> None:
-        """Wait until a worker answers."""
-        async with httpx.AsyncClient() as client:
-            until = time.monotonic() + 60
-            while time.monotonic() < until:
-                try:
-                    await client.get(self.url)
-                except httpx.HTTPError:
-                    await asyncio.sleep(0.1)
-                else:
-                    return
-        raise TimeoutError("the server does not start")
-
-    def kill_one(self, chance: random.Random) -> bool:
-        """Kill a worker in the middle of what it does, if one is there."""
-        found = self.workers()
-        if found:
-            os.kill(chance.choice(sorted(found)), signal.SIGKILL)
-        return bool(found)
-
-    def stop(self) -> int:
-        """Ask the server to end, and return its exit code."""
-        self._process.send_signal(signal.SIGTERM)
-        return self._process.wait(60)
-
-    def end(self) -> None:
-        """Kill what is left of it."""
-        left = self.workers()
-        self._process.kill()
-        self._process.wait()
-        for pid in left:
-            os.kill(pid, signal.SIGKILL)
-
-
 @attrs.define(eq=False)
 class ClickRun:
     """One run: a simulator, workers, clients and a killer."""
@@ -161,7 +94,6 @@ class ClickRun:
     _answers: dict[str, list[tuple[int, Any]]] = attrs.field(factory=dict, init=False)
     _numbers: dict[str, int] = attrs.field(factory=dict, init=False)
     _chance: random.Random = attrs.field(init=False)
-    _over: bool = attrs.field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._chance = random.Random(self.settings.seed)
@@ -172,15 +104,17 @@ class ClickRun:
         simulator = self._simulator()
         async with simulator.serve() as base_url:
             server = WebServer(
+                "one_click_one_call:app",
+                DOCS / "examples",
                 self.settings.workers,
-                os.environ
-                | {
+                {
                     "TELECMI_APP_ID": str(simulator.app_id),
                     "TELECMI_SECRET": simulator.secret,
                     "TELECMI_FROM": "19170000000",
                     "TELECMI_BASE_URL": base_url,
                     "TELECMI_WEBHOOK_TOKEN": token,
                     "CALLS_LEDGER": ledger,
+                    "CALLS_PER_SECOND": f"{2 * self.settings.rate}",
                 },
             )
             target = f"{server.url}/telecmi/{token}"
@@ -201,7 +135,7 @@ class ClickRun:
             seed=self.settings.seed,
             latency=(0.0, 0.4),
             magic=False,
-            speed=60.0,
+            speed=self.settings.speed,
             keep=None,
             error_502_share=0.05,
             error_502_kind="gateway",
@@ -229,7 +163,9 @@ class ClickRun:
         await asyncio.sleep(2)
         while self.counted.kills < self.settings.kills:
             await asyncio.sleep(self._chance.uniform(0.2, self.settings.pause))
-            self.counted.kills += await asyncio.to_thread(server.kill_one, self._chance)
+            self.counted.kills += await asyncio.to_thread(
+                server.signal_one, signal.SIGKILL, self._chance
+            )
 
     async def _click(self, client: httpx.AsyncClient, url: str, key: str) -> None:
         """Click until the key is answered for good."""
@@ -308,6 +244,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--pause", type=float, default=3.0, help="most seconds between two kills"
     )
+    parser.add_argument("--speed", type=float, default=60.0, help="of the simulated time")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--postgres", action="store_true")
     return parser.parse_args(arguments)
