@@ -10,15 +10,8 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, HTTPException, Request
 
-from telecmi_async import (
-    CallNotPlaced,
-    CallOutcomeUnknown,
-    CallService,
-    Flow,
-    InvalidCall,
-    RateLimit,
-    Receiver,
-)
+from telecmi_async import CallService, Flow, RateLimit, Receiver
+from telecmi_async.errors import CallNotPlaced, CallOutcomeUnknown, InvalidCall
 from telecmi_async.ledger import PostgresLedger, SqliteLedger
 
 LEDGER = os.environ["CALLS_LEDGER"]

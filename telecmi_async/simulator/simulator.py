@@ -243,7 +243,8 @@ class Simulator(SimulatorOptions):
         """Open a `CallService` whose calls all end here, in process.
 
         Open it with ``async with simulator.service(…) as service``, or in a notebook by
-        ``await stack.enter_async_context(simulator.service(…))`` with an `AsyncExitStack`.
+        ``await stack.enter_async_context(simulator.service(…))`` with a
+        `contextlib.AsyncExitStack`.
 
         Time passes in its calls. If it has a `Receiver` among its ``events``, and ``webhooks``
         has no target, events of its calls go to that receiver, and so do those of calls of
