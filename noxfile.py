@@ -362,9 +362,9 @@ def crash(session: nox.Session) -> None:
         session.run("python", "tests/support/crash.py", *some)
     for where in ([], ["--postgres"]):
         session.run("python", "tests/support/click_crash.py", "--kills=200", *where)
-    for where in ("postgres", "valkey"):
+    for place in ("postgres", "valkey"):
         for limit in (["--rate=5"], ["--rate=50"], ["--rate=0", "--live=6"]):
-            rolling = ["tests/support/rolling_restarts.py", f"--where={where}", *limit]
+            rolling = ["tests/support/rolling_restarts.py", f"--where={place}", *limit]
             session.run("python", *rolling, "--every=5")
     session.run("python", "tests/support/stalled_rates.py", "--tries=3")
     session.run("python", "tests/support/soak.py", "--contacts=10000")

@@ -20,6 +20,7 @@ from telecmi_async.simulator.fault import Breach
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
+    from types import TracebackType
 
     from telecmi_async.http_server import HttpConnection, HttpRequest, HttpResponse
     from telecmi_async.service.service import CallService
@@ -112,8 +113,13 @@ class ServiceContext:
     async def __aenter__(self) -> CallService:
         return await self.opened.__aenter__()
 
-    async def __aexit__(self, *error: object) -> bool | None:
-        return await self.opened.__aexit__(*error)
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool | None:
+        return await self.opened.__aexit__(kind, error, trace)
 
     def __getattr__(self, name: str) -> NoReturn:
         raise AttributeError(

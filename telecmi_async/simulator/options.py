@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from typing import Final, Literal, TypeAlias, cast
 
-from attrs import Factory, define, field, fields
+from attrs import define, field, fields
 
 from telecmi_async._internal import validators
 from telecmi_async._internal.messages import shown
@@ -142,12 +142,10 @@ class SimulatorOptions:
         self.secret = credentials.secret.reveal()
 
     def __repr__(self) -> str:
-        given: list[str] = []
+        plain, given = SimulatorOptions(), list[str]()
         for option in fields(SimulatorOptions):
-            value, default = getattr(self, option.name), cast("object", option.default)
-            if isinstance(default, Factory):
-                default = cast("Callable[[], object]", default.factory)()
-            if option.repr and value != default:
+            value = cast("object", getattr(self, option.name))
+            if option.repr and value != getattr(plain, option.name):
                 words = option.repr(value) if callable(option.repr) else repr(value)
                 given.append(f"{option.name}={words}")
         return f"Simulator({', '.join(given)})"
