@@ -244,7 +244,7 @@ class Simulator(SimulatorOptions):
 
         Open it with ``async with simulator.service(…) as service``, or in a notebook by
         ``await stack.enter_async_context(simulator.service(…))`` with a
-        `contextlib.AsyncExitStack`.
+        ``contextlib.AsyncExitStack``.
 
         Time passes in its calls. If it has a `Receiver` among its ``events``, and ``webhooks``
         has no target, events of its calls go to that receiver, and so do those of calls of
