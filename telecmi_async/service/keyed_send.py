@@ -80,7 +80,7 @@ class KeyedSend:
         if not self._claimed:
             await self.look_elsewhere(call)
             return
-        state, request_id, detail = outcome_of(call, stopped)
+        state, request_id, detail = keyed_outcome(call, stopped)
         with anyio.move_on_after(_PATIENCE):
             while True:
                 try:
@@ -123,7 +123,7 @@ class KeyedSend:
             call.attach(found.request_id)
 
 
-def outcome_of(
+def keyed_outcome(
     call: Call, stopped: errors.CallNotPlaced | None
 ) -> tuple[KeyState, str | None, str]:
     """Return what is known of a call whose attempts are over, its id, and the reason."""

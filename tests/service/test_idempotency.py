@@ -37,7 +37,7 @@ from telecmi_async import (
 from telecmi_async.calls.call import Call
 from telecmi_async.ledger import KeyState, SqliteLedger
 from telecmi_async.service.keyed_calls import fingerprint_of
-from telecmi_async.service.keyed_send import outcome_of
+from telecmi_async.service.keyed_send import keyed_outcome
 from telecmi_async.testing import cancel_everywhere
 
 if TYPE_CHECKING:
@@ -439,7 +439,7 @@ async def test_a_call_that_is_settled_already_is_put_on_record_as_it_is(
     call.fail(error)
     call.report()
 
-    assert outcome_of(call, None) == (state, None, str(error))
+    assert keyed_outcome(call, None) == (state, None, str(error))
 
 
 async def test_a_call_of_another_service_cannot_be_cancelled() -> None:
