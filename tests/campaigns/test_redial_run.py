@@ -29,4 +29,5 @@ async def test_killed_workers_redial_as_planned(
     assert found["kills"] == kills
     assert 0.8 < found["answered share"] < 0.96
     assert found["as computed"] > 140
+    assert found["do not call"] == 10
     assert found["calls"] > found["answered share"] * 200

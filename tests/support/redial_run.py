@@ -388,11 +388,12 @@ class Run:
                 self.dice.choice(living).step("anywhere")
 
     async def _refuse(self) -> None:
-        """Let the do-not-call list grow: one contact in 200 over the run's first 18 hours."""
-        wanting = self.dice.sample(self.numbers, max(2, self.contacts // 200))
-        each = 64_800 / len(wanting)
-        for number in wanting:
-            await anyio.sleep(each)
+        """Let the do-not-call list grow with the requests: by one contact in 100, at least 10."""
+        wanting = self.dice.sample(self.numbers, max(10, self.contacts // 100))
+        each = self.contacts / len(wanting)
+        for count, number in enumerate(wanting, 1):
+            while self.kills.requests < count * each:  # noqa: ASYNC110  # requests end no wait
+                await anyio.sleep(1)
             await self.ledger.add_do_not_call([number], "asked")
             self.refused_at[number] = anyio.current_time()
 
