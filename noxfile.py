@@ -351,7 +351,8 @@ def programs(session: nox.Session) -> None:
 def crash(session: nox.Session) -> None:
     """Kill and freeze workers of campaigns and web workers, and count who was dialled twice.
 
-    What takes long besides: web workers on one limit through restarts, rates while ledgers stall, a soak, and ten thousand calls followed to their ends.
+    What takes long besides: web workers on one limit through restarts, rates while ledgers stall, a
+    soak, redials of 100,000 contacts, and ten thousand calls followed to their ends.
     """
     session.install("--editable", ".", *group("full"))
     for options in (["--kills=200"], ["--kills=200", "--workers=3", "--postgres"]):
@@ -368,6 +369,10 @@ def crash(session: nox.Session) -> None:
             session.run("python", *rolling, "--every=5")
     session.run("python", "tests/support/stalled_rates.py", "--tries=3")
     session.run("python", "tests/support/soak.py", "--contacts=10000")
+    redials = "tests/support/redial_run.py"
+    session.run("python", redials, "--contacts=100000", "--kills=44")
+    proof = ["--unknown=retry_after_proof", "--seed=2"]
+    session.run("python", redials, "--contacts=10000", "--kills=44", *proof)
     patient = ["pytest", "-o", "faulthandler_timeout=600"]
     followed = "tests/service/test_many_calls.py"
     forgotten = "tests/service/test_tracker.py::test_nothing_is_left_of_thousands_of_calls"
