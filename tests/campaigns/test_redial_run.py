@@ -13,17 +13,14 @@ pytestmark = pytest.mark.anyio
 BEGIN = datetime(2026, 11, 1, 13, 50, tzinfo=UTC)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
-async def test_killed_workers_redial_as_planned(
-    seed: int, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_killed_workers_redial_as_planned(caplog: pytest.LogCaptureFixture) -> None:
     """Whichever step workers die at, the server sees each contact called as planned."""
     caplog.set_level("CRITICAL", "telecmi_async")
     kills = len(redial_run.STEPS)
 
     found = await redial_run.redial(
-        200, kills=kills, seed=seed, rate=1.0, begin=BEGIN, waits=(120.0, 400.0)
+        200, kills=kills, seed=1, rate=1.0, begin=BEGIN, waits=(120.0, 400.0)
     )
 
     assert found["kills"] == kills
