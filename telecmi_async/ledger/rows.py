@@ -45,10 +45,10 @@ def state_from(name: str, counts: Mapping[str, int], row: Sequence[Any]) -> Camp
     """Return a campaign's state.
 
     Its row is (what was asked, why, sends, cost, sends of known cost, sends that may have rung,
-    policy of unknown contacts, time of the last send, now, when the first pending contact is
+    policy of unknown contacts, time of the last send, revision of the settings, now, when the first pending contact is
     due, its reason); sums of nothing are ``None``.
     """
-    asked, why, sends, cost, priced, may_ring, unknown, last_send, now, due, reason = row
+    asked, why, sends, cost, priced, may_ring, unknown, last_send, revision, now, due, reason = row
     found = {state: counts.get(state.value, 0) for state in ContactState}
     unpriced = max(int(may_ring or 0) - int(priced or 0), 0)
     return CampaignState(
@@ -68,6 +68,7 @@ def state_from(name: str, counts: Mapping[str, int], row: Sequence[Any]) -> Camp
         sends=int(sends or 0),
         cost=None if unpriced and not (priced or cost) else float(cost or 0.0),
         unpriced=unpriced,
+        revision=int(revision),
     )
 
 
