@@ -13,7 +13,6 @@ from attrs import field, frozen
 from telecmi_async._internal.messages import mask
 from telecmi_async.ledger.states import ContactState
 
-
 # How a change is said in a sentence.
 _SAID: Final = {
     "settings": "changed",

@@ -115,9 +115,7 @@ class Ledger(SharedLimits, IdempotencyKeys, Protocol):
         """Return the names of all campaigns, oldest first."""
         ...
 
-    async def set_status(
-        self, name: str, status: str, why: str = "", *, by: str = ""
-    ) -> None:
+    async def set_status(self, name: str, status: str, why: str = "", *, by: str = "") -> None:
         """Ask all workers of a campaign to run, pause or stop.
 
         Args:
@@ -134,9 +132,7 @@ class Ledger(SharedLimits, IdempotencyKeys, Protocol):
 
     # -- contacts
 
-    async def load(
-        self, name: str, contacts: Iterable[NewContact], *, by: str = ""
-    ) -> Loaded:
+    async def load(self, name: str, contacts: Iterable[NewContact], *, by: str = "") -> Loaded:
         """Add contacts, each number once in a campaign. The iterable may be huge, and lazy.
 
         It takes many transactions. If one fails, those before it stay: load the same contacts

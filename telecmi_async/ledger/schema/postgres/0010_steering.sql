@@ -10,6 +10,25 @@ ALTER TABLE contact ADD COLUMN withdrawn text;
 CREATE INDEX contact_withdrawn ON contact (campaign)
 WHERE withdrawn IS NOT NULL AND state = 'pending';
 
+-- The revision of the settings by which it was sent. A worker of an older version knows none, and
+-- would go on by settings that were changed.
+ALTER TABLE send ADD COLUMN revision integer;
+
+CREATE FUNCTION refuse_older_worker() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (
+        SELECT FROM contact c JOIN campaign k ON k.id = c.campaign
+        WHERE c.id = new.contact AND (k.revision > 0 OR c.withdrawn IS NOT NULL)
+    ) THEN
+        RAISE EXCEPTION 'the settings were changed' USING ERRCODE = 'check_violation';
+    END IF;
+    RETURN new;
+END
+$$;
+
+CREATE TRIGGER send_by_unknown_settings BEFORE INSERT ON send
+FOR EACH ROW WHEN (new.revision IS NULL) EXECUTE FUNCTION refuse_older_worker();
+
 ALTER TABLE do_not_call ADD COLUMN added_by text NOT NULL DEFAULT '';
 
 -- Numbers that were on the list. Rows are never changed.
@@ -117,17 +136,14 @@ RETURNS void LANGUAGE sql AS $$
     SELECT m.id, clock(), 'withdraw', m.withdrawn FROM moved m
 $$;
 
-ALTER FUNCTION settle_3(text, contact_state, text, text, double precision, boolean, boolean)
-RENAME TO settle_contact;
-
--- Puts the result of a send on record. A withdrawn contact is not tried again.
-CREATE FUNCTION settle_3(p_token text, p_outcome contact_state, p_detail text, p_request text,
+-- Puts the result of a send on record, as `settle_3` does. A withdrawn contact is not tried again.
+CREATE FUNCTION settle_4(p_token text, p_outcome contact_state, p_detail text, p_request text,
     p_not_before double precision, p_counts boolean, p_again boolean)
 RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
     moved boolean;
 BEGIN
-    moved := settle_contact(
+    moved := settle_3(
         p_token, p_outcome, p_detail, p_request, p_not_before, p_counts, p_again);
     IF moved AND p_outcome = 'pending' THEN
         PERFORM keep_withdrawn(t.campaign, t.contact) FROM send t WHERE t.token = p_token;
@@ -136,15 +152,13 @@ BEGIN
 END
 $$;
 
-ALTER FUNCTION resolve_unknown(integer, double precision, text) RENAME TO resolve_contacts;
-
--- Moves contacts whose calls are proven absent. A withdrawn one is not dialled again.
-CREATE FUNCTION resolve_unknown(p_campaign integer, p_older double precision, p_policy text)
+-- Moves contacts whose calls are proven absent, as `resolve_unknown` does. A withdrawn one is not dialled again.
+CREATE FUNCTION resolve_unknown_2(p_campaign integer, p_older double precision, p_policy text)
 RETURNS integer LANGUAGE plpgsql AS $$
 DECLARE
     moved integer;
 BEGIN
-    moved := resolve_contacts(p_campaign, p_older, p_policy);
+    moved := resolve_unknown(p_campaign, p_older, p_policy);
     IF moved > 0 THEN
         PERFORM keep_withdrawn(p_campaign, NULL);
     END IF;
@@ -154,7 +168,7 @@ $$;
 
 -- Makes unknown contacts pending; a withdrawn one only if it is named. Their sends still count
 -- under all limits.
-CREATE OR REPLACE FUNCTION redial(p_campaign integer, p_numbers bigint[])
+CREATE FUNCTION redial_2(p_campaign integer, p_numbers bigint[])
 RETURNS integer LANGUAGE sql AS $$
     WITH chosen AS (
         SELECT c.id FROM contact c
@@ -174,7 +188,7 @@ $$;
 
 -- Makes rejected, failed or blocked contacts pending, unless one of their calls was answered or may
 -- still ring; a withdrawn one only if its number or its reason is given.
-CREATE OR REPLACE FUNCTION reopen(p_campaign integer, p_numbers bigint[], p_state contact_state,
+CREATE FUNCTION reopen_2(p_campaign integer, p_numbers bigint[], p_state contact_state,
     p_reason text)
 RETURNS integer LANGUAGE sql AS $$
     WITH chosen AS (
@@ -201,14 +215,12 @@ RETURNS integer LANGUAGE sql AS $$
     SELECT count(*)::integer FROM moved
 $$;
 
-DROP FUNCTION redial_missed(integer, bigint[], double precision[]);
-
 -- Makes contacts pending whose records prove that the call was not answered: those redialled
 -- fewer times than there are waits, each after its wait, or without waits the chosen ones at once. A
 -- withdrawn one is redialled only if it is named. Waits hold if the settings still have the
--- revision; a worker of an older version knows none.
-CREATE FUNCTION redial_missed(p_campaign integer, p_numbers bigint[], p_waits double precision[],
-    p_revision integer DEFAULT NULL)
+-- revision.
+CREATE FUNCTION redial_missed_2(p_campaign integer, p_numbers bigint[], p_waits double precision[],
+    p_revision integer)
 RETURNS integer LANGUAGE sql AS $$
     WITH chosen AS (
         SELECT c.id, c.finished_at + COALESCE(p_waits[c.redials + 1], 0) AS due
@@ -216,7 +228,7 @@ RETURNS integer LANGUAGE sql AS $$
         WHERE c.campaign = p_campaign AND c.state = 'finished' AND NOT c.answered
             AND (p_waits IS NULL OR c.redials < cardinality(p_waits))
             AND (p_numbers IS NULL AND c.withdrawn IS NULL OR c.number = ANY (p_numbers))
-            AND (p_waits IS NULL OR COALESCE(p_revision, 0) = (
+            AND (p_waits IS NULL OR p_revision = (
                 SELECT k.revision FROM campaign k WHERE k.id = p_campaign
             ))
             AND (c.not_after IS NULL
@@ -245,12 +257,10 @@ RETURNS integer LANGUAGE sql AS $$
     SELECT count(*)::integer FROM moved
 $$;
 
-DROP FUNCTION put_back(bigint, integer, text, text, text, double precision, boolean);
-
 -- Releases, postpones or blocks a claimed contact; if a revision is given, only while the settings
 -- have it.
-CREATE FUNCTION put_back(p_contact bigint, p_epoch integer, p_worker text, p_what text,
-    p_reason text, p_until double precision, p_again boolean, p_revision integer DEFAULT NULL)
+CREATE FUNCTION put_back_2(p_contact bigint, p_epoch integer, p_worker text, p_what text,
+    p_reason text, p_until double precision, p_revision integer, p_again boolean)
 RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
     target contact_state := CASE p_what WHEN 'block' THEN 'blocked' ELSE 'pending' END;
@@ -274,13 +284,9 @@ BEGIN
 END
 $$;
 
-DROP FUNCTION find_refusal(contact, double precision, boolean, integer[], double precision[],
-    integer, double precision, double precision);
-
 -- Returns why a contact may not be dialled: rule, reason and end. No row: it may be dialled.
 -- Transactions that check the same sum wait for each other: their lock ends with the transaction.
--- A worker of an older version knows no revision, and would go on by settings that were changed.
-CREATE FUNCTION find_refusal(c contact, p_time double precision, p_check boolean,
+CREATE FUNCTION find_refusal_2(c contact, p_time double precision, p_check boolean,
     p_counts integer[], p_spans double precision[], p_per_day integer,
     p_day_began double precision, p_cost double precision, p_revision integer)
 RETURNS TABLE (rule text, reason text, until double precision) LANGUAGE plpgsql AS $$
@@ -299,9 +305,6 @@ BEGIN
     IF p_revision <> k.revision THEN
         RETURN QUERY SELECT 'settings', 'the settings were changed', p_time;
         RETURN;
-    END IF;
-    IF p_revision IS NULL AND k.revision > 0 THEN
-        RAISE EXCEPTION 'the settings were changed' USING ERRCODE = 'check_violation';
     END IF;
     IF c.withdrawn IS NOT NULL THEN
         RETURN QUERY SELECT 'withdrawn', c.withdrawn, NULL::double precision;
@@ -359,14 +362,11 @@ BEGIN
 END
 $$;
 
-DROP FUNCTION intend(bigint, integer, text, text, double precision, double precision, boolean,
-    integer[], double precision[], integer, double precision, double precision, boolean);
-
 -- Puts the intent on record, or refuses it. No row: the claim was lost.
-CREATE FUNCTION intend(p_contact bigint, p_epoch integer, p_worker text, p_token text,
+CREATE FUNCTION intend_2(p_contact bigint, p_epoch integer, p_worker text, p_token text,
     p_fence double precision, p_lease double precision, p_check boolean, p_counts integer[],
     p_spans double precision[], p_per_day integer, p_day_began double precision,
-    p_cost double precision, p_again boolean, p_revision integer DEFAULT NULL)
+    p_cost double precision, p_revision integer, p_again boolean)
 RETURNS TABLE (send_by double precision, rule text, reason text, until double precision)
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -385,7 +385,7 @@ BEGIN
             AND k.state = 'sending' AND k.epoch = p_epoch;
         RETURN;
     END IF;
-    SELECT * INTO refused FROM find_refusal(
+    SELECT * INTO refused FROM find_refusal_2(
         c, clock(), p_check, p_counts, p_spans, p_per_day, p_day_began, p_cost,
         p_revision);
     IF FOUND THEN
@@ -396,8 +396,8 @@ BEGIN
         RETURN;
     END IF;
     the_time := clock();
-    INSERT INTO send (token, contact, campaign, number, at, send_by)
-    VALUES (p_token, c.id, c.campaign, c.number, the_time, the_time + p_fence);
+    INSERT INTO send (token, contact, campaign, number, at, send_by, revision)
+    VALUES (p_token, c.id, c.campaign, c.number, the_time, the_time + p_fence, p_revision);
     UPDATE contact k SET state = 'sending', token = p_token, sends = k.sends + 1,
         sent_at = the_time, lease_until = the_time + p_lease, reason = ''
     WHERE k.id = p_contact;

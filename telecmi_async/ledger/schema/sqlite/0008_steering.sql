@@ -13,8 +13,10 @@ ALTER TABLE contact ADD COLUMN withdrawn TEXT;
 ALTER TABLE send ADD COLUMN revision INTEGER;
 
 CREATE TRIGGER send_by_unknown_settings BEFORE INSERT ON send
-WHEN new.revision IS NULL
-AND (SELECT revision FROM campaign WHERE id = new.campaign) > 0 BEGIN
+WHEN new.revision IS NULL AND EXISTS (
+    SELECT 1 FROM contact AS c JOIN campaign AS g ON g.id = c.campaign
+    WHERE c.id = new.contact AND (g.revision > 0 OR c.withdrawn IS NOT NULL)
+) BEGIN
     SELECT RAISE(ABORT, 'the settings were changed');
 END;
 
