@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 from attrs import evolve
-from ledger_contract import another, clock, ledger
+from ledger_contract import another, clock, ledger  # noqa: F401  # fixtures
 from ledgers import (
     FENCE,
     LEASE,
@@ -38,8 +38,6 @@ from telecmi_async.ledger import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-__all__ = ["another", "clock", "ledger"]
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real_clock]
 
@@ -160,7 +158,7 @@ async def test_new_rules_judge_what_the_earlier_ones_postponed(
 async def test_a_plan_that_was_changed_redials_none(ledger: Ledger, clock: Clock) -> None:
     """Waits of an earlier revision move no contact; those of the latest do."""
     await begin(ledger)
-    token = await send(ledger, PLACED)
+    _, token = await send(ledger, PLACED)
     await ledger.record_event(
         CallEvidence(token=token, request_id=None, at=clock.time, over=True, answered=False)
     )
@@ -220,11 +218,11 @@ async def test_a_withdrawn_contact_is_not_redialled_by_plan_or_proof(
 ) -> None:
     """A missed call is redialled by no plan, and an unknown one is blocked once it is proven."""
     missed, unknown, other = await begin(ledger, 3)
-    first = await send(ledger, PLACED)
+    _, first = await send(ledger, PLACED)
     await send(ledger, UNKNOWN)
     found = await ledger.withdraw("spring", [missed, unknown])
     assert found == Withdrawn(placed=1, unknown=1)
-    token = await send(ledger, PLACED)
+    _, token = await send(ledger, PLACED)
     clock.time += FENCE + 1
     for each in (first, token):
         await ledger.record_event(
@@ -250,7 +248,7 @@ async def test_a_decision_that_names_a_contact_takes_a_withdrawal_back(
     await ledger.withdraw("spring", [two], by="asha")
     never = RuleDecision(rule="do_not_call", reason="asked")
     await ledger.block(await take(ledger), "w", never)
-    token = await send(ledger, PLACED)
+    _, token = await send(ledger, PLACED)
     await ledger.record_event(
         CallEvidence(token=token, request_id=None, at=clock.time, over=True, answered=False)
     )
@@ -277,7 +275,7 @@ async def test_a_missed_call_that_was_blocked_since_may_be_reopened(
     """What proves that a call was missed lets it be reopened; an answered one stays."""
     numbers = await begin(ledger, 2)
     for answered in (False, True):
-        token = await send(ledger, PLACED)
+        _, token = await send(ledger, PLACED)
         await ledger.record_event(
             CallEvidence(
                 token=token, request_id=None, at=clock.time, over=True, answered=answered
