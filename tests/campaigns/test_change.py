@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
-from faulty_campaign import FIRST, NAME, contacts, scene, settings
+from attrs import evolve
+from faulty_campaign import NAME, contacts, scene, settings
 
 from telecmi_async import ConfigurationError, Hangup, StoreError
 from telecmi_async.campaigns import (
@@ -48,11 +50,6 @@ async def running(at: Any, count: int, workers: int = 3, **config: Any) -> Async
             each.leave()
 
 
-def begun(at: Any, since: float, until: float) -> int:
-    """Return how many calls began in a time."""
-    return sum(since <= call.at < until for call in at.simulator.calls)
-
-
 async def began_in(at: Any, seconds: float) -> int:
     """Return how many calls begin in the next seconds."""
     before = len(at.simulator.calls)
@@ -62,7 +59,7 @@ async def began_in(at: Any, seconds: float) -> int:
 
 async def test_every_change_is_obeyed_within_seconds_by_all_workers() -> None:
     """Three workers follow pace, channels, window, cost cap and do-not-call, each within 3 s."""
-    async with scene(talk=2.0) as at, running(at, 400, rate=2.0) as team:
+    async with scene() as at, running(at, 1000, rate=2.0) as team:
         first, name = team[0], NAME
         await anyio.sleep(5)
         await first.change(pace=Pace(calls_per_second=20), by="asha")
@@ -73,7 +70,7 @@ async def test_every_change_is_obeyed_within_seconds_by_all_workers() -> None:
         slow = await began_in(at, 5)
 
         await first.change(pace=Pace(calls_per_second=20, max_live_calls=2))
-        await anyio.sleep(SOON + 6)
+        await anyio.sleep(SOON + 9)
         channels = await began_in(at, 12)
 
         await first.change(
@@ -98,7 +95,7 @@ async def test_every_change_is_obeyed_within_seconds_by_all_workers() -> None:
 
     assert 60 <= fast <= 84
     assert 4 <= slow <= 6
-    assert channels <= 2 * 12 / 2.0 + 4
+    assert 1 <= channels <= 2 * 12 / 6.0 + 2
     assert (closed, capped) == (0, 0)
     assert opened > 40
     assert (state.asked, state.revision) == ("stopped", 6)
@@ -122,43 +119,46 @@ async def test_no_start_of_the_earlier_rate_is_used() -> None:
     # Requests whose intent was on record go on: as many as leave within a few milliseconds.
     assert len(after) <= 2 * 10 + 3
     late = [when for when in after if when > after[0] + 1.0]
-    assert all(b - a > 0.45 for a, b in zip(late, late[1:], strict=False))
+    assert all(b - a > 0.45 for a, b in pairwise(late))
 
 
 async def test_redials_begin_and_end_with_a_change() -> None:
     """Workers that wait for records redial by a new plan, and stop when it is taken back."""
     async with scene(answered_share=0.0) as at, running(at, 10, rate=50.0) as team:
-        await anyio.sleep(20)
+        await anyio.sleep(2)
         once = len(at.simulator.calls)
         await team[0].change(redial=Redial(missed=5, after=timedelta(seconds=30)))
-        at_once = await began_in(at, 40)
+        redialled = await began_in(at, 100)
         await team[0].change(redial=None)
-        await anyio.sleep(SOON)
-        stopped = await began_in(at, 200)
+        waiting = (await team[0].state()).left
+        await began_in(at, 100)
+        stopped = await began_in(at, 300)
 
+    # Those that the earlier plan made pending are dialled, and no others.
     assert (once, stopped) == (10, 0)
-    assert at_once >= 10
+    assert redialled >= 10
+    assert len(at.simulator.calls) <= once + redialled + waiting
 
 
 async def test_contacts_that_are_added_are_taken_by_workers_that_wait_for_records() -> None:
     """A list that is loaded while the last call is live is dialled by the same workers."""
-    async with scene(talk=60.0) as at, running(at, 3, rate=50.0) as team:
-        await anyio.sleep(10)
+    async with scene() as at, running(at, 3, rate=50.0) as team:
+        await anyio.sleep(4)
         await at.campaign(settings(rate=50.0)).load(contacts(20)[3:], by="asha")
-        begun = await began_in(at, SOON)
-        del team
+        added = await began_in(at, SOON)
+        assert (await team[0].state()).status == "waiting for records"
 
-    assert begun == 17
+    assert added == 17
 
 
 async def test_a_limit_of_live_calls_counts_those_that_began_without_one() -> None:
     """No call starts before fewer are live than the new limit."""
-    async with scene(talk=30.0) as at, running(at, 40, rate=10.0) as team:
+    async with scene(ring=30.0) as at, running(at, 40, rate=10.0) as team:
         await anyio.sleep(2)
         live = len(at.simulator.calls)
         await team[0].change(pace=Pace(calls_per_second=10, max_live_calls=5))
         more = await began_in(at, 20)
-        await anyio.sleep(20)
+        await anyio.sleep(25)
         later = len(at.simulator.calls)
 
     assert live > 10
@@ -186,7 +186,7 @@ async def test_changes_apply_at_the_next_run() -> None:
         await at.campaign(new).run()
         await attached.run()
 
-        for other in (settings(rate=7.0), settings(rate=50.0, flow=[Hangup()])):
+        for other in (settings(rate=7.0), evolve(settings(rate=50.0), flow=[Hangup()])):
             with pytest.raises(ConfigurationError, match=r"other settings \((pace|flow)\)"):
                 await at.campaign(other).run()
 
@@ -216,16 +216,16 @@ async def test_two_changes_at_once_are_both_made(monkeypatch: pytest.MonkeyPatch
     async with scene() as at:
         await at.campaign().load(contacts(1))
         async with anyio.create_task_group() as group:
-            for number in range(20):
+            for number in range(19):
                 group.start_soon(
                     lambda n=number: change_settings(
-                        at.ledger, NAME, pause_after_refusals=n + 1, by=str(n)
+                        at.ledger, NAME, pause_after_refusals=n + 50, by=str(n)
                     )
                 )
             group.start_soon(lambda: change_settings(at.ledger, NAME, unknown="give_up"))
         found = await at.ledger.settings_revision(NAME)
         assert found is not None
-        assert (found.number, found.settings["unknown"]) == (21, "give_up")
+        assert (found.number, found.settings["unknown"]) == (20, "give_up")
 
         async def late(*_: Any, **__: Any) -> bool:
             return False
@@ -240,21 +240,18 @@ async def test_a_worker_that_cannot_read_new_settings_stops() -> None:
     async with scene() as at:
         campaign = at.campaign(settings(rate=5.0))
         await campaign.load(contacts(100))
-        with pytest.raises(ConfigurationError, match="newer version"):
-            async with anyio.create_task_group() as group:
-                try:
-                    group.start_soon(campaign.run)
-                    await anyio.sleep(3)
-                    kept = await at.ledger.settings_revision(NAME)
-                    assert kept is not None
-                    await at.ledger.change_settings(
-                        NAME, {**kept.settings, "format": 99}, revision=0
-                    )
-                    begun = len(at.simulator.calls)
-                    await anyio.sleep(60)
-                finally:
-                    pass
-        assert len(at.simulator.calls) <= begun + 1
+
+        async def change() -> None:
+            await anyio.sleep(3)
+            kept = await at.ledger.settings_revision(NAME)
+            assert kept is not None
+            await at.ledger.change_settings(NAME, {**kept.settings, "format": 99}, revision=0)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(change)
+            with pytest.raises(ConfigurationError, match="newer version"):
+                await campaign.run()
+        assert 14 <= len(at.simulator.calls) <= 17
 
 
 async def test_a_cap_that_cannot_be_measured_ends_the_worker() -> None:
@@ -269,4 +266,3 @@ async def test_a_cap_that_cannot_be_measured_ends_the_worker() -> None:
                 ConfigurationError, match="a cost cap, which cannot be measured"
             ):
                 await campaign.run()
-    assert FIRST
