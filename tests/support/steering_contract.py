@@ -125,15 +125,15 @@ async def test_no_intent_is_made_by_settings_that_were_changed(ledger: Ledger) -
 async def test_no_contact_is_put_back_by_rules_that_were_changed(
     ledger: Ledger, until: float | None
 ) -> None:
-    """A rule of an earlier revision neither blocks nor postpones: the contact is released."""
+    """A rule of an earlier revision neither blocks nor postpones."""
     (number,) = await begin(ledger)
     claim = await take(ledger)
     await ledger.change_settings("spring", {}, revision=0)
     decision = RuleDecision(rule="not_fresh", reason="it has expired", until=until)
 
-    assert await ledger.block(claim, "w", decision, revision=0)
-    assert await state_of(ledger, number) == ("pending", "")
-    assert await ledger.block(await take(ledger), "w", decision, revision=1)
+    assert not await ledger.block(claim, "w", decision, revision=0)
+    assert await state_of(ledger, number) == ("claimed", "")
+    assert await ledger.block(claim, "w", decision, revision=1)
     assert (await state_of(ledger, number))[1] == "not_fresh: it has expired"
 
 
