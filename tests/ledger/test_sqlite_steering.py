@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
+from typing import TYPE_CHECKING
 
 import pytest
 from ledgers import begin, new_token, take
@@ -10,6 +10,9 @@ from steering_contract import *  # noqa: F403  # pytest finds tests and fixtures
 
 from telecmi_async.errors import StoreError
 from telecmi_async.ledger import SqliteLedger
+
+if TYPE_CHECKING:
+    import sqlite3
 
 
 @pytest.mark.parametrize("withdrawn", [False, True])
