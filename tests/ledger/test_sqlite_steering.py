@@ -9,10 +9,11 @@ from ledgers import begin, new_token, take
 from steering_contract import *  # noqa: F403  # pytest finds tests and fixtures by name
 
 from telecmi_async.errors import StoreError
-from telecmi_async.ledger import SqliteLedger
 
 if TYPE_CHECKING:
     import sqlite3
+
+    from telecmi_async.ledger import SqliteLedger
 
 
 @pytest.mark.parametrize("withdrawn", [False, True])
