@@ -232,12 +232,6 @@ class Campaign:
     ) -> Withdrawn:
         """Have contacts not be dialled any more; see `Ledger.withdraw`.
 
-        Example:
-            A list that was loaded by mistake::
-
-                withdrawn = await campaign.withdraw(numbers, by="asha", why="wrong list")
-                print(f"{withdrawn.may_ring} phones may ring all the same")
-
         Args:
             numbers: The contacts' numbers, as people write them (else `InvalidCall`).
             by: Who withdraws them.
