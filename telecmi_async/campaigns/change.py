@@ -130,7 +130,7 @@ def _flat(value: Mapping[str, object], path: str = "") -> list[tuple[str, object
         if isinstance(member, Mapping) and key != "flow":
             found += _flat(cast("Mapping[str, object]", member), f"{path}{key}.")
         else:
-            found.append((f"{path}{key}", member))
+            found.append((f"{path}{key}", cast("object", member)))
     return found
 
 
