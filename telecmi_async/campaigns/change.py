@@ -127,10 +127,11 @@ def words_of_change(before: CampaignSettings, after: CampaignSettings) -> str:
 def _flat(value: Mapping[str, object], path: str = "") -> list[tuple[str, object]]:
     found: list[tuple[str, object]] = []
     for key, member in value.items():
+        named: tuple[str, object] = (f"{path}{key}", member)
         if isinstance(member, Mapping) and key != "flow":
             found += _flat(cast("Mapping[str, object]", member), f"{path}{key}.")
         else:
-            found.append((f"{path}{key}", cast("object", member)))
+            found.append(named)
     return found
 
 
