@@ -42,6 +42,7 @@ COMMANDS: Final = {
     "export": "Write a campaign's contacts.",
     "migrate": "Make a ledger's tables, or bring them up to date.",
     "retry-unknown": "Have people dialled again who may have been called already.",
+    "retry-missed": "Have people dialled again who did not answer.",
     "retry-rejected": "Have contacts tried again that TeleCMI rejected.",
     "retry-failed": "Have contacts tried again that could not be dialled.",
     "flow": "Check a call flow, show it, or write one to start from.",
@@ -57,6 +58,7 @@ _PLACES: Final = {
     "why": "export:why",
     "export": "export:export_contacts",
     "retry-unknown": "retry:retry_unknown",
+    "retry-missed": "retry:retry_missed",
     "retry-rejected": "retry:retry_rejected",
     "retry-failed": "retry:retry_failed",
 }

@@ -25,7 +25,7 @@ from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.ledgers import campaign_named, opened
 from telecmi_async.cli.messages import SETTINGS
 from telecmi_async.cli.output.terminal import confirm
-from telecmi_async.cli.plan import Plan, check_columns, write_rejected
+from telecmi_async.cli.plan import Plan, ToDial, check_columns, write_rejected
 from telecmi_async.cli.rows import moment_words
 from telecmi_async.cli.running import exit_for, print_state, run_campaign
 from telecmi_async.cli.webhook_server import receiving
@@ -44,6 +44,13 @@ if TYPE_CHECKING:
     from telecmi_async.cli.rule_options import DialOptions, RuleOptions
 
 _TO_DIAL: Final = (ContactState.PENDING, ContactState.CLAIMED)
+# Their calls may still prove to be missed.
+_MAY_BE_MISSED: Final = (
+    *_TO_DIAL,
+    ContactState.SENDING,
+    ContactState.PLACED,
+    ContactState.UNKNOWN,
+)
 _CALLER_ID: Final = "12025550199"
 # A rehearsal does not take hours, however slowly the real thing dials.
 _FAST: Final = 200.0
@@ -65,6 +72,7 @@ def dial_file(
     if given.flow == "-" and running.secret_stdin:
         raise ConfigurationError("stdin cannot hold both the flow and the secret")
     name, campaign_rules = given.name or Path(contacts).stem, rules.rules()
+    redial = rules.redial()
     from_ = given.from_ or environment_variable(terminal.environ, "TELECMI_FROM")
     account = None
     if not given.dry_run:
@@ -81,6 +89,7 @@ def dial_file(
         rules=campaign_rules,
         unknown=given.unknown,
         pause_after_refusals=given.pause_after_refusals or None,
+        redial=redial,
     )
     if account is not None:
         _check_caps(settings, name, running)
@@ -105,7 +114,7 @@ def dial_file(
     )
     plan.read(file, time())
     if not plan.survey.contacts:
-        plan.show(terminal, 0)
+        plan.show(terminal, ToDial(0, 0, 0))
         raise Stop(Exit.USAGE, "no row of the file can be dialled")
     return anyio.run(
         partial(
@@ -134,13 +143,14 @@ async def _carry_out(
         else:
             ledger = await enter(opened(terminal, given.ledger, new=True))
             service = await enter(_service(terminal, account, running))
-        count, total = await _to_dial(ledger, plan, file)
-        plan.show(terminal, count)
+        to_dial = await _to_dial(ledger, plan, file)
+        planned = plan.as_json(to_dial)
+        plan.show(terminal, to_dial)
         printed = partial(print_state, terminal, as_json=as_json, rules=settings.rules)
-        if not count:
+        if not to_dial.count:
             terminal.say("All of them are in the ledger, and nothing is left to be done.")
             state = await ledger.state(name)
-            printed(state, plan=plan.as_json(count))
+            printed(state, plan=planned)
             return exit_for(state, settings.rules)
         if account is None:
             pace = evolve(
@@ -155,7 +165,14 @@ async def _carry_out(
             if not plan.open_now and not running.wait:
                 raise Stop(Exit.OUTSIDE_HOURS, _closed(plan))
             can_ask = given.flow != "-" and not running.secret_stdin
-            confirm(terminal, count, total, given=given.confirmed, can_ask=can_ask)
+            confirm(
+                terminal,
+                to_dial.count,
+                to_dial.total,
+                calls=to_dial.calls,
+                given=given.confirmed,
+                can_ask=can_ask,
+            )
         campaign = Campaign(ledger, service, name, settings, without_events=not plan.receives)
         await ledger.add_do_not_call(plan.forbidden, rules.do_not_call or "")
         await campaign.load(file.contacts())
@@ -164,7 +181,7 @@ async def _carry_out(
         )
         printed(
             state,
-            plan=plan.as_json(count),
+            plan=planned,
             ledger=None if account is None else given.ledger or "",
             needed=running.arguments(),
         )
@@ -218,13 +235,13 @@ def _account(terminal: Terminal, running: RunOptions, *needed: str) -> Account:
 
 
 def _check_caps(settings: CampaignSettings, name: str, running: RunOptions) -> None:
-    """Require that a campaign's caps can be measured, unless that was given up aloud."""
+    """Require that caps are measured and redials proven, unless that was given up aloud."""
     caps = settings.measured_by_events
     if caps and not running.webhooks.receives and not running.without_webhooks:
         raise ConfigurationError(
-            f"campaign {name!r} has {' and '.join(caps)}, which only webhooks can measure: give "
-            "--webhook-url, or --webhook-port. --without-webhooks dials all the same: the cap "
-            "then holds only if `hook listen` records events in the ledger elsewhere"
+            f"campaign {name!r} has {' and '.join(caps)}, which need webhooks: give --webhook-url, "
+            "or --webhook-port. --without-webhooks dials all the same: they then work only if "
+            "`hook listen` records events in the ledger elsewhere"
         )
 
 
@@ -294,17 +311,18 @@ def _closed(plan: Plan) -> str:
     )
 
 
-async def _to_dial(ledger: Ledger, plan: Plan, file: ContactsFile) -> tuple[int, int]:
-    """Return how many contacts would be dialled, and how many the campaign would have in all.
+async def _to_dial(ledger: Ledger, plan: Plan, file: ContactsFile) -> ToDial:
+    """Return how many contacts would be dialled: the file's new ones, and those left over.
 
-    Those that would are the file's new ones, and those left over. A campaign goes on under the
-    settings that it was begun with.
+    A campaign goes on under the settings that it was begun with.
     """
     name, begun = plan.name, await ledger.settings(plan.name)
+    each = 1 if plan.settings.redial is None else 1 + plan.settings.redial.missed
     if begun is None:
-        return plan.survey.contacts, plan.survey.contacts
+        new = plan.survey.contacts
+        return ToDial(new, new, new * each)
     if differing := plan.settings.differences(CampaignSettings.parse(begun)):
-        other = ", ".join(SETTINGS[each] for each in differing)
+        other = ", ".join(SETTINGS[one] for one in differing)
         raise Stop(
             Exit.USAGE,
             f"the ledger has a campaign {name!r} that was begun with other settings ({other}): "
@@ -312,9 +330,18 @@ async def _to_dial(ledger: Ledger, plan: Plan, file: ContactsFile) -> tuple[int,
             "everyone in the file anew",
         )
     await ledger.reap(name)  # what a dead worker was sending is not dialled again
-    known = {contact.number async for contact in ledger.contacts(name)}
+    known: set[int] = set()
+    left = calls = 0
+    async for contact in ledger.contacts(name):
+        known.add(contact.number)
+        redials = max(each - 1 - contact.redials, 0)
+        missed = contact.state is ContactState.FINISHED and contact.answered is False
+        if contact.state in _TO_DIAL or (missed and redials):
+            left += 1
+            calls += not missed
+        if contact.state in _MAY_BE_MISSED or missed:
+            calls += redials
     new = await anyio.to_thread.run_sync(
         lambda: sum(contact.number not in known for contact in file.contacts())
     )
-    state = await ledger.state(name)
-    return new + sum(state.counts[each] for each in _TO_DIAL), new + len(known)
+    return ToDial(new + left, new + len(known), new * each + calls)

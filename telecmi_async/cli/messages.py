@@ -38,7 +38,7 @@ SETTINGS: Final = {
     "unknown": "--unknown",
     "from_": "--from",
     "pause_after_refusals": "--pause-after-refusals",
-    "redial": "redial",
+    "redial": "--redial-missed or --redial-from",
 }
 
 

@@ -27,7 +27,7 @@ Exit codes:
   0  done                               5  too many calls, or a cap is reached
   1  failed: no phone rang              6  TeleCMI or the ledger not reached
   2  wrong arguments or input           7  unknown: a phone may have rung
-  3  partly done                        8  outside the calling hours
+  3  partly done                        8  too early: calling hours, redials
   4  credentials missing or refused   130  interrupted"""
 ENVIRONMENT: Final = """\
 Environment:

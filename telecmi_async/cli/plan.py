@@ -11,14 +11,14 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from telecmi_async._internal.messages import mask_in, shown
 from telecmi_async.campaigns import CampaignSettings
 from telecmi_async.campaigns.contacts.export import mark
 from telecmi_async.campaigns.contacts.files import Rejection, Survey, survey_rows
 from telecmi_async.campaigns.contacts.flaw import Kind
-from telecmi_async.campaigns.rules import contact_zones
+from telecmi_async.campaigns.rules import contact_zones, span
 from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.messages import plain_words
 from telecmi_async.cli.output.progress import duration
@@ -59,6 +59,15 @@ _NO_WEBHOOKS: Final = (
     "elsewhere"
 )
 _REJECTED: Final = ("row", "kind", "reason", "text")
+
+
+@frozen
+class ToDial:
+    """How many contacts are to be dialled, the campaign's contacts in all, and calls at most."""
+
+    count: int
+    total: int
+    calls: int
 
 
 @define(kw_only=True)
@@ -126,13 +135,15 @@ class Plan:
         self._defaulted += bool(empty)
         self._defaults.update(empty)
 
-    def as_json(self, count: int) -> dict[str, object]:
-        """Return it for other programs; ``count`` contacts are to be dialled."""
-        rows = self.survey
+    def as_json(self, to_dial: ToDial) -> dict[str, object]:
+        """Return it for other programs."""
+        rows, redial = self.survey, self.settings.redial
         return {
             "rows": rows.rows,
             "contacts": rows.contacts,
-            "to_dial": count,
+            "to_dial": to_dial.count,
+            "calls_at_most": to_dial.calls,
+            "redial_after": [] if redial is None else redial.waits,
             "open_now": self.open_now,
             "defaulted": self._defaulted,
             "defaults": {mask_in(name): n for name, n in self._defaults.most_common()},
@@ -144,15 +155,15 @@ class Plan:
             "hours_a_day": {f"{hours:g}": n for hours, n in self._hours_a_day()},
         }
 
-    def show(self, terminal: Terminal, count: int) -> None:
-        """Show what is about to happen: ``count`` contacts are dialled."""
+    def show(self, terminal: Terminal, to_dial: ToDial) -> None:
+        """Show what is about to happen."""
         settings, pace, rows = self.settings, self.settings.pace, self.survey
         terminal.say(f"Campaign {self.name}:")
         most = list(rows.countries.items())[:_COUNTRIES]
         countries = ", ".join(f"{n} {each or '?'}" for each, n in most)
         others = len(rows.countries) - len(most)
         live = "" if pace.max_live_calls is None else f", at most {pace.max_live_calls} live"
-        shortest = duration(count / pace.calls_per_second)
+        shortest = duration(to_dial.count / pace.calls_per_second)
         lines = {
             "target": self.target,
             "rows": f"{rows.rows}, of which {rows.contacts} can be dialled",
@@ -161,11 +172,13 @@ class Plan:
             ),
             "defaults": self._default_words(),
             "countries": f"{countries} and {others} more" if others else countries,
-            "to dial": str(count),
+            "to dial": str(to_dial.count),
             "from": "" if settings.from_ is None else number_for(terminal, settings.from_),
             "flow": ", ".join(step_lines(terminal, settings.flow.dump())),
             "example": self._example(terminal) if is_private(terminal) else "",
             "pace": f"{pace.calls_per_second:g} a second{live}: at least {shortest}",
+            "redials": self._redials(terminal),
+            "at most": self._most(to_dial.calls),
             "unknown": f"whose phone may have rung {_UNKNOWN[settings.unknown]}",
             "window": "" if settings.rules.window else "any: phones may ring at any hour",
             "now": self._now(),
@@ -181,6 +194,31 @@ class Plan:
         hidden = sum(rows.rejected.values()) - len(rows.examples)
         if hidden:
             terminal.say(f"  … and {hidden} rows more")
+
+    def _redials(self, terminal: Terminal) -> str:
+        """Return when missed calls are redialled."""
+        redial = self.settings.redial
+        if redial is None:
+            return ""
+        waits = redial.waits if len(redial.after) > 1 else redial.waits[:1]
+        more = "1 more call" if redial.missed == 1 else f"{redial.missed} more calls"
+        callers = ", ".join(number_for(terminal, each) for each in redial.from_)
+        return (
+            f"up to {more} to those who do not answer, {', '.join(map(span, waits))} after the "
+            f"last call ended{f', from {callers}' if callers else ''}"
+        )
+
+    def _most(self, calls: int) -> str:
+        """Return what all calls come to at most, if some people are called more than once."""
+        rules = self.settings.rules
+        if self.settings.redial is None:
+            return ""
+        cost, until = "any cost (--max-cost limits it)", "at any time (--not-after limits it)"
+        if rules.cost is not None:
+            cost = f"a cost of {rules.cost.most:g}"
+        if rules.not_after is not None:
+            until = f"until {moment_words(rules.not_after)}"
+        return f"{calls} calls, redials included; {cost}; {until}"
 
     def _hours_a_day(self) -> list[tuple[float, int]]:
         return sorted(self._hours.items(), reverse=True)

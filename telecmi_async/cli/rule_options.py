@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
-from attrs import frozen
+from attrs import evolve, frozen
 from cyclopts import Group, Parameter
 
 from telecmi_async._internal.messages import shown
@@ -26,18 +26,24 @@ from telecmi_async.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
-    from telecmi_async.campaigns import CallingWindow, CampaignRules
+    from telecmi_async.campaigns import CallingWindow, CampaignRules, Redial
 
 _SUM: Final = number(float, 0, above=True)
 _UNITS: Final = {"m": 60, "h": 3_600, "d": 86_400}
 _FREQUENCY: Final = re.compile(r"([0-9]{1,6})/([0-9]{1,6})([mhd])", re.ASCII)
+_WAIT: Final = "[0-9]{1,4}[mhd]"
+_REDIAL: Final = re.compile(rf"(?:([0-9]{{1,2}})/)?({_WAIT}(?:,{_WAIT})*)", re.ASCII)
 _DAILY: Final = re.compile(r"([0-9]{1,9})(?:@(.+))?", re.ASCII)
 _FREQUENCIES: Final = (
     "how many calls in how many minutes, hours or days, such as 1/90m, 1/24h or 3/7d"
 )
+_REDIALS: Final = (
+    "how many more calls, 20 at most, and how long after the last one ended, such as 2/2h; or a "
+    "time for each call, such as 30m,2h,1d"
+)
 _DAILIES: Final = "a number, and perhaps a time zone, such as 500@Asia/Kolkata"
 _MOMENTS: Final = "a date, a time and its distance from UTC, such as 2026-12-24T18:00+05:30"
-_FIELD: Final = re.compile(r"^[A-Z]\w+\.\w+ ")
+_FIELD: Final = re.compile(r"^[A-Z]\w+\.\w+:? ")
 
 
 @Parameter(name="*")
@@ -95,6 +101,10 @@ class RuleOptions:
             when a day begins.
         max_cost: No more calls once they have cost so much; needs webhooks.
         not_after: When the calls are of use no more, such as 2026-12-24T18:00+05:30.
+        redial_missed: Call those who do not answer again: 2/2h is up to two more calls, each two
+            hours after the last one ended; 30m,2h,1d gives each call a time of its own. Only the
+            record of a call proves that it was not answered, so this needs webhooks.
+        redial_from: The caller id of the redials; repeat it for another one at each redial.
     """
 
     window: Annotated[str, value("HH:MM-HH:MM")] = "09:00-21:00"
@@ -105,6 +115,8 @@ class RuleOptions:
     per_day: Annotated[str | None, value("N[@ZONE]")] = None
     max_cost: Annotated[float | None, value("SUM", converter=_SUM)] = None
     not_after: Annotated[str | None, value("TIME")] = None
+    redial_missed: Annotated[str | None, value("N/TIME")] = None
+    redial_from: Annotated[tuple[str, ...], value("NUMBER")] = ()
 
     def rules(self) -> CampaignRules:
         """Return the rules; the message of an error names the option."""
@@ -137,6 +149,27 @@ class RuleOptions:
             cost=None if self.max_cost is None else CostCap(self.max_cost),
             not_after=not_after,
         )
+
+    def redial(self) -> Redial | None:
+        """Return when missed calls are redialled; the message of an error names the option."""
+        from telecmi_async.campaigns import Redial  # as above
+
+        if self.redial_missed is None:
+            if self.redial_from:
+                raise ConfigurationError("--redial-from needs --redial-missed, such as 2/2h")
+            return None
+        with _option("--redial-missed", self.redial_missed, _REDIALS):
+            count, times = _parts(_REDIAL, self.redial_missed.replace(" ", ""))
+            waits = [int(each[:-1]) * _UNITS[each[-1]] for each in times.split(",")]
+            missed = int(count or len(waits))
+            if len(waits) > missed:
+                raise ValueError
+            try:
+                redial = Redial(missed=missed, after=waits)
+            except ConfigurationError:  # it names one field; the option has two
+                raise ValueError from None
+        with _option("--redial-from", "", ""):
+            return evolve(redial, from_=self.redial_from)
 
     def _window(self) -> CallingWindow | None:
         from telecmi_async.campaigns.window import DAYS, CallingWindow  # as above

@@ -39,6 +39,8 @@ _LATER: Final = (
     "No contact that is left may be called within the hour: `resume` goes on then, and "
     "`why` names the rule."
 )
+_REDIALS: Final = "Redials are due later: `resume` goes on then, or --wait waits for them."
+_REDIAL: Final = "redial"
 # Rules with a cap: they postpone contacts when the cap is reached.
 _CAPS: Final = ("per_day", "per_number")
 _WHOLE: Final = (ContactState.PLACED, ContactState.FINISHED)
@@ -117,7 +119,7 @@ class _RunMonitor:
             rule, _ = await self._last_rule()
             self._leave(
                 Exit.QUOTA if rule in _CAPS else Exit.OUTSIDE_HOURS,
-                _TOMORROW if rule == "per_day" else _LATER,
+                {"per_day": _TOMORROW, _REDIAL: _REDIALS}.get(rule, _LATER),
             )
 
     async def _day_is_full(self) -> bool:
@@ -131,13 +133,18 @@ class _RunMonitor:
         return rule == "per_day" and at >= per_day.began(await self.ledger.now())
 
     async def _last_rule(self) -> tuple[str, float]:
-        """Return the rule that last postponed the first pending contact, and when."""
+        """Return the rule that last postponed the first pending contact, and when.
+
+        A contact that waits for its redial was postponed by that, whatever held it up before.
+        """
         name = self.campaign.name
         contacts = self.ledger.contacts(name, states=[ContactState.PENDING])
         async with aclosing(contacts) as pending:
             first = await anext(pending, None)
         found = None if first is None else await self.ledger.find(name, first.number)
         for each in reversed(() if found is None else found.history):
+            if each.what == Move.REDIAL_MISSED:
+                return _REDIAL, each.at
             if each.what == Move.POSTPONE:
                 return each.detail.partition(":")[0], each.at
         return "", 0.0
