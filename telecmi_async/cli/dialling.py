@@ -239,8 +239,8 @@ def _check_caps(settings: CampaignSettings, name: str, running: RunOptions) -> N
     caps = settings.measured_by_events
     if caps and not running.webhooks.receives and not running.without_webhooks:
         raise ConfigurationError(
-            f"campaign {name!r} has {' and '.join(caps)}, which need webhooks: give --webhook-url, "
-            "or --webhook-port. --without-webhooks dials all the same: they then work only if "
+            f"campaign {name!r} needs webhooks for {' and '.join(caps)}: give --webhook-url, or "
+            "--webhook-port. --without-webhooks dials all the same: they then work only if "
             "`hook listen` records events in the ledger elsewhere"
         )
 

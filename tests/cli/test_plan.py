@@ -17,7 +17,7 @@ from telecmi_async.campaigns import CallingWindow, CampaignRules, CampaignSettin
 from telecmi_async.campaigns.contacts import ContactsFile
 from telecmi_async.cli import Exit, main
 from telecmi_async.cli.account import target_words
-from telecmi_async.cli.plan import Plan
+from telecmi_async.cli.plan import Plan, ToDial
 from telecmi_async.simulator import Simulator
 
 if TYPE_CHECKING:
@@ -63,8 +63,9 @@ def planned(rows: str, window: CallingWindow | None) -> tuple[str, dict[str, obj
     )
     plan.read(ContactsFile(io.BytesIO(rows.encode())), NOON)
     terminal = console()
-    plan.show(terminal, 1)
-    return terminal.err, plan.as_json(1)
+    to_dial = ToDial(1, 1, 1)
+    plan.show(terminal, to_dial)
+    return terminal.err, plan.as_json(to_dial)
 
 
 # --- cells without text -----------------------------------------------------------------
