@@ -12,7 +12,10 @@ from cli_campaign import FLOW, NUMBERS, ROWS, begin, in_ledger
 from consoles import FROM, Console, console, free_port, serving
 
 from telecmi_async.campaigns import CampaignSettings, Redial
+from telecmi_async.campaigns.contacts import ContactsFile
 from telecmi_async.cli import Exit, main
+from telecmi_async.cli.dialling import _to_dial
+from telecmi_async.cli.plan import Plan, ToDial
 from telecmi_async.ledger import (
     CallEvidence,
     ContactState,
@@ -54,8 +57,12 @@ def over(token: str, at: float, answered: bool) -> CallEvidence:  # of one test
     return CallEvidence(token=token, request_id=None, at=at, over=True, answered=answered)
 
 
-async def end_calls(ledger: Ledger, *answered: bool | None) -> None:
+async def end_calls(
+    ledger: Ledger, *answered: bool | None, settings: CampaignSettings | None = None
+) -> None:
     """Dial one contact for each value; its record says so, and for ``None`` none arrives."""
+    if settings is not None:
+        await ledger.create("people", settings.dump())
     await begin(ledger)
     for n, value in enumerate(answered):
         (claim,) = await ledger.claim("people", "w", most=1, lease=60)
@@ -80,7 +87,10 @@ async def end_calls(ledger: Ledger, *answered: bool | None) -> None:
 )
 def test_redials_can_be_written(given: str, missed: int, after: list[int]) -> None:
     """A number with a time, or a time for each redial, is stored, and shown in the plan's JSON."""
-    with serving(Simulator(magic=False)) as environ:
+    simulator, port = Simulator(life="immediate", magic=False), free_port()
+    simulator.webhooks = Webhooks(f"http://127.0.0.1:{port}/{TOKEN}")
+    with serving(simulator) as environ:
+        environ["TELECMI_WEBHOOK_TOKEN"] = TOKEN
         code, terminal = ran(
             *DIAL,
             *(
@@ -91,7 +101,7 @@ def test_redials_can_be_written(given: str, missed: int, after: list[int]) -> No
                 "--redial-from",
                 "919876543210",
             ),
-            *("--without-webhooks", "--yes", "4", "--json"),
+            *("--webhook-port", str(port), "--yes", "4", "--json"),
             environ=environ,
         )
     settings = CampaignSettings.parse(in_ledger(lambda ledger: ledger.settings("people")))
@@ -124,7 +134,7 @@ def test_redials_that_cannot_be_are_refused(given: str) -> None:
     ("given", "message"),
     [
         (["--redial-from", OTHER], "--redial-from needs --redial-missed, such as 2/2h"),
-        (["--redial-missed", "1h", "--redial-from", "12"], "--redial-from must"),
+        (["--redial-missed", "1h", "--redial-from", "12"], "--redial-from has 2 digits"),
         (["--redial-missed", "1h", "--redial-from", "1917x"], "--redial-from "),
     ],
 )
@@ -167,28 +177,28 @@ def test_the_plan_says_what_redials_come_to_at_most() -> None:
 
 def test_what_is_left_of_redials_is_counted() -> None:
     """A campaign that goes on counts each contact's redials that are left, and who is due."""
-    with serving(Simulator(magic=False)) as environ:
-        argv = [*DIAL, "--redial-missed", "2/2h", "--without-webhooks"]
-        first, _ = ran(*argv, "--yes", "4", environ=environ)
-        in_ledger(record_three)
-        _, asked = ran(*argv, environ=environ)
-    state = in_ledger(lambda ledger: ledger.state("people"))
+    settings = CampaignSettings(flow=json.loads(FLOW), from_=FROM, redial=Redial(missed=2))
+    file = ContactsFile("people.csv")
+    plan = Plan(
+        name="people", settings=settings, target="x", country=None, receives=True, forbidden=[]
+    )
+    plan.read(file, time.time())
 
-    assert first == Exit.OK
-    assert state.counts[ContactState.FINISHED] == 3
-    # One answered, two did not: two calls more for each. The call of the fourth may be missed yet.
-    assert "to dial    2\n" in asked.err
-    assert "at most    6 calls, redials included" in asked.err
-    assert "add --yes 2\n" in asked.err
+    async def count(ledger: Ledger) -> list[ToDial]:
+        counted = [await _to_dial(ledger, plan, file)]
+        await end_calls(ledger, True, False, None, settings=settings)
+        counted.append(await _to_dial(ledger, plan, file))
+        await ledger.redial_missed("people", [0, 0])
+        counted.append(await _to_dial(ledger, plan, file))
+        return counted
 
-
-async def record_three(ledger: Ledger) -> None:
-    """Put the records of three calls on record: the first one was answered."""
-    for n, number in enumerate(NUMBERS[:3]):
-        contact = await ledger.find("people", number)
-        assert contact is not None
-        token = contact.history[-1].token
-        await ledger.record_event(over(token, await ledger.now(), n == 0))
+    assert in_ledger(count) == [
+        ToDial(count=4, total=4, calls=12),
+        # The missed one twice, the one that is live twice if it is missed, the other one thrice.
+        ToDial(count=2, total=4, calls=7),
+        # The redial that is pending is one of the two.
+        ToDial(count=2, total=4, calls=7),
+    ]
 
 
 # --- from the first call to the last redial ------------------------------------------------
