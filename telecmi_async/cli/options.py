@@ -40,6 +40,9 @@ Environment:
   TELECMI_LEDGER_FILE or TELECMI_WEBHOOK_TOKEN_FILE names."""
 
 
+_MORE: Final = f"Environment and exit codes: {PROGRAM} --help"
+
+
 def unwrapped(text: str | None) -> str:
     """Return a docstring with each paragraph, and each argument, on one line.
 
@@ -61,7 +64,7 @@ def command(
     lines = "".join(f"  {PROGRAM} {each}\n" for each in examples)
     app = App(
         name=name,
-        help_epilogue=f"Examples:\n{lines}\n{ENVIRONMENT}\n\n{EXIT_CODES}",
+        help_epilogue=f"Examples:\n{lines}\n{_MORE}",
         group_parameters=OPTIONS,
     )
 
@@ -122,9 +125,9 @@ Here: TypeAlias = Annotated[Terminal, Parameter(parse=False)]
 """The terminal that a command runs on; no argument gives it."""
 
 _LEDGER: Final = "The ledger: a file, or postgresql://… without a password (or TELECMI_LEDGER)."
-_CAMPAIGN: Final = "Which campaign, if the ledger has several."
+_CAMPAIGN: Final = "The campaign's name, if the ledger has several."
 _JSON: Final = "Print the result, or the error, as JSON."
-_STDIN: Final = "Read the secret from stdin, the first line."
+_STDIN: Final = "Read the secret from the first line of stdin."
 _FROM: Final = "The caller id (or TELECMI_FROM)."
 _ERRORS: Final = "The share of answers that are TeleCMI's 502, from 0 to 1."
 
@@ -137,7 +140,7 @@ CampaignOption: TypeAlias = Annotated[str | None, value("CAMPAIGN", _CAMPAIGN, n
 JsonFlag: TypeAlias = Annotated[bool, Parameter(name="--json", help=_JSON)]
 Confirmed: TypeAlias = Annotated[
     int | None,
-    value("N", "Do not ask: N will be called.", name="--yes", converter=number(int, 0)),
+    value("N", "Confirm without a question that N people will be called.", name="--yes", converter=number(int, 0)),
 ]
 SecretFlag: TypeAlias = Annotated[bool, Parameter(help=_STDIN)]
 CallerId: TypeAlias = Annotated[str | None, value("NUMBER", _FROM, name="--from")]
@@ -148,7 +151,7 @@ CallsPerSecond: TypeAlias = Annotated[
 ErrorShare: TypeAlias = Annotated[
     float, value("SHARE", _ERRORS, name="--errors-502", converter=number(float, 0, 1))
 ]
-Seed: TypeAlias = Annotated[int, value("N", "Another seed, other answers.")]
+Seed: TypeAlias = Annotated[int, value("N", "The seed of random decisions: each gives another run.")]
 
 
 @Parameter(name="*")
@@ -158,8 +161,8 @@ class WebhookOptions:
 
     Args:
         webhook_url: Receive webhooks meanwhile, at the address that TeleCMI's dashboard has,
-            without its token. Whether it leads here is tried out first.
-        webhook_port: Where they arrive on this machine; 8788 unless given.
+            without its token. A test request checks first that it leads here.
+        webhook_port: The port on this machine on which webhooks arrive; 8788 unless given.
     """
 
     webhook_url: Annotated[str | None, value("URL")] = None
@@ -217,11 +220,11 @@ class CallOptions:
     """The call, and how it is placed.
 
     Args:
-        to: Who is called.
-        flow: The call flow as JSON; - for stdin.
-        duration: The longest the call may last.
-        extra_params: Your own data, given back with every event.
-        region: Which endpoint takes it; auto: India for 91 and ten digits, else global.
+        to: The number that is called.
+        flow: A file with the call flow as JSON; - for stdin.
+        duration: The longest that the call may last, in seconds.
+        extra_params: Your own data as a JSON object; TeleCMI returns it with every event.
+        region: The endpoint that takes the call. auto is India for 91 and ten digits, else global.
         wait: Follow the call to its end; print its stages, talk time and cost.
     """
 
@@ -231,7 +234,7 @@ class CallOptions:
     extra_params: Annotated[str | None, value("JSON")] = None
     duration: Annotated[int | None, value("SECONDS", converter=number(int))] = None
     region: Literal["auto", "india", "global"] = "auto"
-    confirmed: Annotated[bool, Parameter(name="--yes", help="Do not ask.")] = False
+    confirmed: Annotated[bool, Parameter(name="--yes", help="Place it without a question.")] = False
     wait: bool = False
 
 

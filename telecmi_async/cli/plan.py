@@ -175,7 +175,7 @@ class Plan:
             "to dial": str(to_dial.count),
             "from": "" if settings.from_ is None else number_for(terminal, settings.from_),
             "flow": ", ".join(step_lines(terminal, settings.flow.dump())),
-            "example": self._example(terminal) if is_private(terminal) else "",
+            "example": self._example(terminal),
             "pace": f"{pace.calls_per_second:g} a second{live}: at least {shortest}",
             "redials": self._redials(terminal),
             "at most": self._most(to_dial.calls),
@@ -189,11 +189,8 @@ class Plan:
         for label, text in [*lines.items(), *self._more()]:
             if text:
                 say_row(terminal, label, text)
-        for each in rows.examples:
-            say_wrapped(terminal, f"  row {each.row}: {plain_words(each.reason)}", 13)
-        hidden = sum(rows.rejected.values()) - len(rows.examples)
-        if hidden:
-            terminal.say(f"  … and {hidden} rows more")
+            if label == "rejected":
+                self._say_rejected(terminal)
 
     def _redials(self, terminal: Terminal) -> str:
         """Return when missed calls are redialled."""
@@ -220,6 +217,13 @@ class Plan:
             until = f"until {moment_words(rules.not_after)}"
         return f"{calls} calls, redials included; {cost}; {until}"
 
+    def _say_rejected(self, terminal: Terminal) -> None:
+        for each in self.survey.examples:
+            said = f"row {each.row}: {plain_words(each.reason)}"
+            say_wrapped(terminal, f"{'':13}{said}", 15)
+        if hidden := sum(self.survey.rejected.values()) - len(self.survey.examples):
+            terminal.say(f"{'':13}… and {hidden} more rows")
+
     def _hours_a_day(self) -> list[tuple[float, int]]:
         return sorted(self._hours.items(), reverse=True)
 
@@ -231,11 +235,13 @@ class Plan:
         return f"used for {self._defaulted} contacts: {', '.join(columns)}"
 
     def _example(self, terminal: Terminal) -> str:
-        """Return what one contact of the file hears, for the operator's own terminal."""
+        """Return what one contact of the file hears; only the operator's own terminal shows it."""
         flow = self.settings.flow
         if self._sample is None or not flow.columns:
             return ""
         row, contact = self._sample
+        if not is_private(terminal):
+            return f"row {row}: on a terminal its text is shown, filled in from its columns"
         filled = step_lines(terminal, dump_pcmo(flow.fill(contact.columns)))
         return f"row {row}, {contact.number}: {', '.join(filled)}"
 

@@ -52,20 +52,23 @@ class DialOptions:
     """What is dialled, and how.
 
     Args:
-        flow: The call flow as JSON, with {name} for what the column name says; - for stdin.
-        name: What the campaign is called; as the file, unless given.
-        max_live_calls: How many may be live at once; needs webhooks.
-        country: The country of numbers without its code, such as 91.
-        column: The column that holds the numbers, if it is not found.
-        encoding: Of the files, such as cp1252; a byte order mark overrides it.
-        delimiter: Between the cells of CSV: of , ; | and tab, the first row's most frequent
-            unless given.
+        flow: A file with the call flow as JSON; - for stdin. {name} in it stands for what the
+            column "name" of the contacts file says.
+        name: The campaign's name; that of the contacts file unless given.
+        max_live_calls: The most calls that may be live at once; needs webhooks.
+        country: The country code of numbers that are written without one, such as 91.
+        column: The name of the column with the phone numbers, if it is not recognised.
+        encoding: The character encoding of the files, such as cp1252; a byte order mark
+            overrides it.
+        delimiter: The character between the cells of a CSV file. Unless given, it is the most
+            frequent one of , ; | and tab in the first row.
         rejected: Write the rows that cannot be dialled, and why, to this CSV file. It holds
             numbers in full, so only you may read it.
-        unknown: Contacts whose phone may have rung: hold them, or, once it is proven that it did
-            not ring, call them again or give up.
-        pause_after_refusals: Pause after so many equal refusals in a row; 0 for never.
-        dry_run: Do all of it on a simulator: no phone rings.
+        unknown: What happens to contacts whose phone may have rung: hold them, or, once it is
+            proven that it did not ring, call them again or give them up.
+        pause_after_refusals: Pause the campaign after so many equal refusals in a row; 0 for
+            never.
+        dry_run: Run the campaign on a simulator instead: no phone rings.
     """
 
     flow: Annotated[str, FILE_OR_STDIN]
@@ -91,16 +94,16 @@ class RuleOptions:
     """The rules, as they were written.
 
     Args:
-        window: When phones may ring, by the callee's clock; any for any time.
-        days: On which days, such as mon,tue,sat; all unless given.
+        window: The hours in which phones may ring, in the callee's time zone; any for any time.
+        days: The days on which phones may ring, such as mon,tue,sat; all unless given.
         holiday: A day on which no phone rings, such as 2026-12-25; may be repeated.
-        do_not_call: Numbers that are never called.
+        do_not_call: A CSV file of numbers that are never called.
         per_number: How often a number is called in all campaigns of the ledger, such as 1/24h or
             3/7d; may be repeated.
         per_day: How many calls a day, such as 500@Asia/Kolkata; the zone, UTC unless given, says
             when a day begins.
-        max_cost: No more calls once they have cost so much; needs webhooks.
-        not_after: When the calls are of use no more, such as 2026-12-24T18:00+05:30.
+        max_cost: Start no more calls once they have cost so much; needs webhooks.
+        not_after: Start no call later than this time, such as 2026-12-24T18:00+05:30.
         redial_missed: Call those who do not answer again: 2/2h is up to two more calls, each two
             hours after the last one ended; 30m,2h,1d gives each call a time of its own. Only the
             record of a call proves that it was not answered, so this needs webhooks.

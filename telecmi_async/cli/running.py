@@ -92,10 +92,11 @@ class _RunMonitor:
             self._leave(Exit.CREDENTIALS, f"{state.why}: no call was placed since.")
             return
         if paused and EQUAL_REFUSALS in state.why:
+            simulated = "" if self.campaign.calls_telecmi else _MAGIC
             self._leave(
                 Exit.PARTLY,
-                f"Paused: {state.why}. Once that is put right, `retry-rejected` has them tried "
-                "again, and `resume` goes on.",
+                f"Paused: {state.why}.{simulated} Once that is put right, `retry-rejected` has "
+                "them tried again, and `resume` goes on.",
             )
             return
         if paused is not self._paused:

@@ -207,7 +207,9 @@ def test_what_is_left_of_redials_is_counted() -> None:
 @pytest.mark.usefixtures("campaigns_poll_often")
 def test_missed_calls_are_redialled_when_they_are_due(monkeypatch: pytest.MonkeyPatch) -> None:
     """`dial` ends while redials are due later, `resume` makes them, from their own caller ids."""
-    missed = {number: Callee(ending="missed") for number in NUMBERS[:2]}
+    missed: dict[int | str, Callee] = {
+        number: Callee(ending="missed") for number in NUMBERS[:2]
+    }
     simulator, port = Simulator(life="immediate", magic=False, callees=missed), free_port()
     simulator.webhooks = Webhooks(f"http://127.0.0.1:{port}/{TOKEN}")
     given = ("--webhook-port", str(port))

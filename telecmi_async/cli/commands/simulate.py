@@ -71,11 +71,12 @@ def simulate(
     stderr. Ctrl-C ends it, with exit code 130, and prints what was asked.
 
     Args:
-        port: 0 for any free port.
-        latency: Seconds before each answer.
-        cps: Calls per second above which it answers 429.
-        webhooks: Where events and records go; $TELECMI_WEBHOOK_URL unless given.
-        speed: How many seconds pass in calls in one of yours.
+        port: The port to listen on; 0 for any free one.
+        latency: How many seconds pass before each reply.
+        cps: The calls per second above which it answers 429.
+        webhooks: The address that events and records are sent to; $TELECMI_WEBHOOK_URL unless
+            given.
+        speed: How fast time passes in calls: with 60, a minute takes a second.
         answered: The share of the people called who answer, from 0 to 1.
         reveal: Show numbers in full, here and on its page: no phone is called, but they may be
             real.
