@@ -140,7 +140,12 @@ CampaignOption: TypeAlias = Annotated[str | None, value("CAMPAIGN", _CAMPAIGN, n
 JsonFlag: TypeAlias = Annotated[bool, Parameter(name="--json", help=_JSON)]
 Confirmed: TypeAlias = Annotated[
     int | None,
-    value("N", "Confirm without a question that N people will be called.", name="--yes", converter=number(int, 0)),
+    value(
+        "N",
+        "Confirm without a question that N people will be called.",
+        name="--yes",
+        converter=number(int, 0),
+    ),
 ]
 SecretFlag: TypeAlias = Annotated[bool, Parameter(help=_STDIN)]
 CallerId: TypeAlias = Annotated[str | None, value("NUMBER", _FROM, name="--from")]
@@ -151,7 +156,9 @@ CallsPerSecond: TypeAlias = Annotated[
 ErrorShare: TypeAlias = Annotated[
     float, value("SHARE", _ERRORS, name="--errors-502", converter=number(float, 0, 1))
 ]
-Seed: TypeAlias = Annotated[int, value("N", "The seed of random decisions: each gives another run.")]
+Seed: TypeAlias = Annotated[
+    int, value("N", "The seed of random decisions: each gives another run.")
+]
 
 
 @Parameter(name="*")
@@ -234,7 +241,9 @@ class CallOptions:
     extra_params: Annotated[str | None, value("JSON")] = None
     duration: Annotated[int | None, value("SECONDS", converter=number(int))] = None
     region: Literal["auto", "india", "global"] = "auto"
-    confirmed: Annotated[bool, Parameter(name="--yes", help="Place it without a question.")] = False
+    confirmed: Annotated[bool, Parameter(name="--yes", help="Place it without a question.")] = (
+        False
+    )
     wait: bool = False
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import logging
 import math
-from contextlib import aclosing, contextmanager, suppress
+from contextlib import aclosing, suppress
 from shlex import quote
 from typing import TYPE_CHECKING, Final
 
@@ -14,8 +13,10 @@ from attrs import define
 
 from telecmi_async.campaigns import Campaign
 from telecmi_async.campaigns.send_health import EQUAL_REFUSALS, REFUSED_CREDENTIALS
+from telecmi_async.cli.account import is_set
 from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.interrupts import Interrupts, interrupts
+from telecmi_async.cli.messages import warnings_shown
 from telecmi_async.cli.output.display import Display, display_for
 from telecmi_async.cli.output.progress import ProgressMeter, duration
 from telecmi_async.cli.state_words import BUSY, is_spent
@@ -24,7 +25,7 @@ from telecmi_async.ledger import CampaignState, ContactState, Ledger
 from telecmi_async.ledger.states import Move
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from telecmi_async.campaigns import CampaignRules
     from telecmi_async.cli.output.terminal import Terminal
@@ -35,6 +36,7 @@ _LONG: Final = 3_660.0
 # How long TeleCMI may be out of reach before the command ends: some six probes are sent in it.
 _OUTAGE: Final = 300.0
 _TOMORROW: Final = "The calls of this day are made: `resume` goes on tomorrow."
+_MAGIC: Final = " If TELECMI_BASE_URL is a simulator: it refuses numbers such as …9930, by their last digits."
 _LATER: Final = (
     "No contact that is left may be called within the hour: `resume` goes on then, and "
     "`why` names the rule."
@@ -56,6 +58,7 @@ class _RunMonitor:
     pressed: Interrupts
     patient: bool
     receives: bool
+    elsewhere: bool
     meter: ProgressMeter
     why: Exit | None = None
     _state: CampaignState | None = None
@@ -92,7 +95,7 @@ class _RunMonitor:
             self._leave(Exit.CREDENTIALS, f"{state.why}: no call was placed since.")
             return
         if paused and EQUAL_REFUSALS in state.why:
-            simulated = "" if self.campaign.calls_telecmi else _MAGIC
+            simulated = _MAGIC if self.elsewhere else ""
             self._leave(
                 Exit.PARTLY,
                 f"Paused: {state.why}.{simulated} Once that is put right, `retry-rejected` has "
@@ -170,18 +173,6 @@ class _RunMonitor:
         self.campaign.leave()
 
 
-@contextmanager
-def _warnings(display: Display) -> Generator[None]:
-    """Show the package's warnings on a display, without disturbing it."""
-    logger, notes = logging.getLogger("telecmi_async"), logging.Handler(logging.WARNING)
-    notes.emit = lambda record: display.note(notes.format(record))  # type: ignore[method-assign]  # one line
-    logger.addHandler(notes)
-    try:
-        yield
-    finally:
-        logger.removeHandler(notes)
-
-
 async def run_campaign(
     terminal: Terminal, campaign: Campaign, ledger: Ledger, *, patient: bool, receives: bool
 ) -> tuple[CampaignState, Exit]:
@@ -197,10 +188,13 @@ async def run_campaign(
     with (
         terminal.in_background() as (shown, writer),
         interrupts(shown) as pressed,
-        _warnings(display := display_for(shown.words)),
+        warnings_shown((display := display_for(shown.words)).note),
     ):
         meter = ProgressMeter(receives=receives)
-        monitor = _RunMonitor(campaign, ledger, display, pressed, patient, receives, meter)
+        elsewhere = is_set(terminal.environ, "TELECMI_BASE_URL")
+        monitor = _RunMonitor(
+            campaign, ledger, display, pressed, patient, receives, elsewhere, meter
+        )
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(monitor.watch)
             try:

@@ -171,7 +171,8 @@ def test_what_is_rejected_is_shown_before_anybody_is_called(folder: Path) -> Non
     assert "12 no country code, 1 duplicate" in terminal.err
     assert "--country 91, or another, reads numbers without a country code" in terminal.err
     assert "row 6: holds the same number as row 2" in terminal.err
-    assert "… and 3 rows more" in terminal.err
+    assert "… and 3 more rows" in terminal.err
+    assert terminal.err.index("… and 3 more rows") < terminal.err.index("--country 91")
     assert "917555" not in terminal.err
 
 
@@ -482,6 +483,9 @@ def test_equal_refusals_end_a_campaign_and_can_be_tried_again(folder: Path) -> N
 
     assert code == Exit.PARTLY
     assert "2 equal refusals in a row (HTTP 404)" in terminal.err
+    assert (
+        "If TELECMI_BASE_URL is a simulator: it refuses numbers such as …9930" in terminal.err
+    )
     assert "`retry-rejected` has them tried again" in terminal.err
     assert "people: paused (2 equal refusals in a row (HTTP 404): not found)" in seen.err
     assert rejected < 4

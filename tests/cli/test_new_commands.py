@@ -131,7 +131,7 @@ def test_a_new_flow_can_be_checked(kind: str) -> None:
 
 def test_a_new_flow_overwrites_nothing() -> None:
     """`flow new` refuses a file that exists."""
-    code, terminal = ran("flow", "new", "flow.json")
+    code, terminal = ran("flow", "new")
 
     assert code == Exit.USAGE
     assert "cannot write flow.json: File exists" in terminal.err

@@ -108,5 +108,5 @@ async def test_a_question_without_a_target_says_so_once(
 
     assert {one.failure for one in simulator.deliveries} == {"not sent: no target for webhooks"}
     assert [record.message for record in caplog.records] == [
-        "a message (inbound) was not delivered; not sent: no target for webhooks"
+        f"a message (inbound, {mask(TO)}) was not delivered; not sent: no target for webhooks"
     ]

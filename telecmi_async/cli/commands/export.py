@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from telecmi_async.cli.output.terminal import Terminal
     from telecmi_async.ledger import Contact
 
-# As the ledger has them.
+# Those of `ContactState`; help is quick without it.
 StateName: TypeAlias = Literal[
     "pending",
     "claimed",

@@ -37,7 +37,10 @@ _LEFT: Final = "a phone may have rung at an earlier request"
 _LEFT_MISSED: Final = "another of their calls may still ring, or it is too late for them"
 _MOST_REASONS: Final = 5
 Numbers: TypeAlias = Annotated[
-    str, Parameter(name="NUMBERS", help="The numbers of the contacts; all of them if none is named.")
+    str,
+    Parameter(
+        name="NUMBERS", help="The numbers of the contacts; all of them if none is named."
+    ),
 ]
 
 

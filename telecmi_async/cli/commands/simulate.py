@@ -103,6 +103,8 @@ def _run(
     """Serve until Ctrl-C, and print what was asked."""
     import anyio
 
+    from telecmi_async.cli.messages import warnings_shown
+
     answers: Counter[str] = Counter()
 
     def show(request: SimulatedRequest) -> None:
@@ -111,7 +113,10 @@ def _run(
 
     simulator.on_request = show
     try:
-        anyio.run(partial(_serve, terminal, simulator, host=host, port=port, as_json=as_json))
+        with warnings_shown(lambda text: terminal.say(f"{_clock()}  {text}")):
+            anyio.run(
+                partial(_serve, terminal, simulator, host=host, port=port, as_json=as_json)
+            )
     except KeyboardInterrupt:
         counts = {
             "requests": simulator.requests,
@@ -167,8 +172,12 @@ def _line(request: SimulatedRequest, *, reveal: bool) -> str:
     if request.attempt not in {None, 1}:
         said.append(f"try {request.attempt}")
     details = ", ".join(filter(None, said))
-    line = f"{datetime.now().astimezone():%H:%M:%S}  {what:<9} {_answer(request):<9} {to:<14}  {details}"
+    line = f"{_clock()}  {what:<9} {_answer(request):<9} {to:<14}  {details}"
     return line.rstrip()
+
+
+def _clock() -> str:
+    return f"{datetime.now().astimezone():%H:%M:%S}"
 
 
 def _answer(request: SimulatedRequest) -> str:
