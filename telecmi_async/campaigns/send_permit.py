@@ -14,6 +14,7 @@ from telecmi_async.ledger import Claim, Intent, RuleDecision
 
 if TYPE_CHECKING:
     from telecmi_async.calls.call import Call
+    from telecmi_async.campaigns.settings import CampaignSettings
 
 logger = logging.getLogger("telecmi_async")
 
@@ -27,6 +28,9 @@ class PendingSend:
     claim: Claim
     #: The name under which it is claimed.
     owner: str
+    #: The settings by which it is made, and their revision.
+    settings: CampaignSettings
+    revision: int
     #: Whether it is a probe of the open circuit breaker.
     probe: bool = False
     #: When its request is to leave.

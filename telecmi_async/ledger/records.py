@@ -179,6 +179,7 @@ class CampaignState:
         sends: How many requests left, or may have left.
         cost: What its calls cost, as far as that is known; ``None`` if it is known of none.
         unpriced: How many calls were placed, or may have been, whose cost is not known.
+        revision: How often its settings were changed.
     """
 
     name: str
@@ -193,6 +194,7 @@ class CampaignState:
     sends: int
     cost: float | None = field(repr=_rounded)
     unpriced: int = 0
+    revision: int = 0
 
     def __str__(self) -> str:
         counts = ", ".join(f"{count} {state}" for state, count in self.counts.items() if count)

@@ -23,6 +23,8 @@ CONTACT_COLUMNS: Final = (
     "CASE WHEN cost IS NOT NULL OR legs_cost > 0 THEN coalesce(cost, 0) + legs_cost END, "
     "sent_at, finished_at, CASE state WHEN 'pending' THEN nullif(not_before, 0) END, redials"
 )
+#: Rules that postpone contacts until a time; changed settings judge them again.
+POSTPONED_BY_RULES: Final = ("calling_window", "per_day", "per_number", "cost")
 _CLAIM_FIELDS: Final = [each.name for each in fields(Claim)]
 _CONTACT_FIELDS: Final = [each.name for each in fields(Contact) if each.name != "history"]
 
@@ -45,10 +47,23 @@ def state_from(name: str, counts: Mapping[str, int], row: Sequence[Any]) -> Camp
     """Return a campaign's state.
 
     Its row is (what was asked, why, sends, cost, sends of known cost, sends that may have rung,
-    policy of unknown contacts, time of the last send, now, when the first pending contact is
+    policy of unknown contacts, time of the last send, revision of the settings, now, when the first pending contact is
     due, its reason); sums of nothing are ``None``.
     """
-    asked, why, sends, cost, priced, may_ring, unknown, last_send, now, due, reason = row
+    (
+        asked,
+        why,
+        sends,
+        cost,
+        priced,
+        may_ring,
+        unknown,
+        last_send,
+        revision,
+        now,
+        due,
+        reason,
+    ) = row
     found = {state: counts.get(state.value, 0) for state in ContactState}
     unpriced = max(int(may_ring or 0) - int(priced or 0), 0)
     return CampaignState(
@@ -68,6 +83,7 @@ def state_from(name: str, counts: Mapping[str, int], row: Sequence[Any]) -> Camp
         sends=int(sends or 0),
         cost=None if unpriced and not (priced or cost) else float(cost or 0.0),
         unpriced=unpriced,
+        revision=int(revision),
     )
 
 

@@ -15,7 +15,9 @@ from telecmi_async.ledger import ContactState
 @pytest.fixture
 def health() -> SendHealth:
     """The health of a campaign that pauses after two equal refusals."""
-    return SendHealth("spring", CampaignSettings(flow=[Hangup()], pause_after_refusals=2))
+    return SendHealth(
+        "spring", SettingsInUse(CampaignSettings(flow=[Hangup()], pause_after_refusals=2))
+    )
 
 
 def test_contacts_that_fail_for_the_same_reason_pause_the_campaign(health: SendHealth) -> None:
