@@ -8,6 +8,7 @@ import anyio
 import pytest
 from simulated import FROM, GLOBAL, HANGUP, TO, place, post
 
+from telecmi_async._internal.messages import mask
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.simulator import SimulatedRequest, Simulator
 

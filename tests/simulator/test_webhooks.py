@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
