@@ -37,6 +37,11 @@ COMMANDS: Final = {
     "dial": "Call all contacts in a file, each once, even if it is interrupted.",
     "resume": "Go on with a campaign that was left or paused.",
     "pause": "Have all workers of a campaign start nothing more.",
+    "change": "Change a campaign's settings while it runs.",
+    "add": "Add the contacts of a file to a campaign, also while it runs.",
+    "withdraw": "Have contacts of a campaign not be called any more.",
+    "do-not-call": "List, add or remove numbers that no campaign of a ledger calls.",
+    "history": "Print what people changed of a campaign, when, and who did it.",
     "status": "Print how a campaign stands.",
     "why": "Say what happened to a number, and why.",
     "export": "Write a campaign's contacts.",
@@ -55,6 +60,10 @@ COMMANDS: Final = {
 _PLACES: Final = {
     "resume": "dial:resume",
     "pause": "status:pause",
+    "add": "change:add",
+    "withdraw": "change:withdraw",
+    "history": "change:history",
+    "do-not-call": "do_not_call:do_not_call",
     "why": "export:why",
     "export": "export:export_contacts",
     "retry-unknown": "retry:retry_unknown",
@@ -67,7 +76,17 @@ _EXPECTED: Final = (Stop, TelecmiError, KeyboardInterrupt, OSError)
 # Commands that are for their results alone. Any other one goes on without them: its exit code says
 # what it did.
 _SHOWING: Final = frozenset(
-    {"", "doctor", "export", "flow check", "flow show", "status", "why"}
+    {
+        "",
+        "do-not-call list",
+        "doctor",
+        "export",
+        "flow check",
+        "flow show",
+        "history",
+        "status",
+        "why",
+    }
 )
 # After a fault of the program, their exit code says that a phone may have rung.
 _PLACING: Final = frozenset({"call", "dial", "resume"})

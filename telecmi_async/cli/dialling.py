@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from telecmi_async.cli.account import Account
     from telecmi_async.cli.options import RunOptions
     from telecmi_async.cli.output.terminal import Terminal
-    from telecmi_async.cli.rule_options import DialOptions, RuleOptions
+    from telecmi_async.cli.rule_options import ContactsOptions, DialOptions, RuleOptions
 
 _TO_DIAL: Final = (ContactState.PENDING, ContactState.CLAIMED)
 # Their calls may still prove to be missed.
@@ -93,24 +93,14 @@ def dial_file(
     )
     if account is not None:
         _check_caps(settings, name, running)
-    file = ContactsFile(
-        contacts,
-        column=given.column,
-        country=given.country,
-        encoding=given.encoding,
-        delimiter=given.delimiter,
-        flow=settings.flow,
-    )
-    check_columns(file, settings)
-    if given.rejected is not None:
-        write_rejected(given.rejected, file, contacts)
+    file = contacts_file(contacts, given.file, settings)
     plan = Plan(
         name=name,
         settings=settings,
         target=_REHEARSED if account is None else target_words(account.base_url),
-        country=given.country,
+        country=given.file.country,
         receives=account is None or running.webhooks.receives,
-        forbidden=_forbidden(rules.do_not_call, given),
+        forbidden=numbers_in(rules.do_not_call, given.file),
     )
     plan.read(file, time())
     if not plan.survey.contacts:
@@ -143,7 +133,7 @@ async def _carry_out(
         else:
             ledger = await enter(opened(terminal, given.ledger, new=True))
             service = await enter(_service(terminal, account, running))
-        to_dial = await _to_dial(ledger, plan, file)
+        to_dial = await count_to_dial(ledger, plan, file)
         planned = plan.as_json(to_dial)
         plan.show(terminal, to_dial)
         printed = partial(print_state, terminal, as_json=as_json, rules=settings.rules)
@@ -177,7 +167,7 @@ async def _carry_out(
         await ledger.add_do_not_call(plan.forbidden, rules.do_not_call or "")
         await campaign.load(file.contacts())
         state, code = await run_campaign(
-            terminal, campaign, ledger, patient=running.wait, receives=plan.receives
+            terminal, campaign, ledger, patient=running.wait, receives=bool(plan.receives)
         )
         printed(
             state,
@@ -286,8 +276,26 @@ async def _rehearsal(plan: Plan) -> AsyncGenerator[tuple[Ledger, CallService]]:
             yield ledger, service
 
 
-def _forbidden(path: str | None, given: DialOptions) -> list[int]:
-    """Return the numbers that must not be called."""
+def contacts_file(
+    path: str, given: ContactsOptions, settings: CampaignSettings
+) -> ContactsFile:
+    """Return the contacts file of a campaign, and write its rejected rows if that is asked."""
+    file = ContactsFile(
+        path,
+        column=given.column,
+        country=given.country,
+        encoding=given.encoding,
+        delimiter=given.delimiter,
+        flow=settings.flow,
+    )
+    check_columns(file, settings)
+    if given.rejected is not None:
+        write_rejected(given.rejected, file, path)
+    return file
+
+
+def numbers_in(path: str | None, given: ContactsOptions) -> list[int]:
+    """Return the numbers of a file that must not be called; each row must be readable."""
     numbers: list[int] = []
     if path is None:
         return numbers
@@ -296,7 +304,7 @@ def _forbidden(path: str | None, given: DialOptions) -> list[int]:
             numbers.append(item.number)
         elif item.kind is not Kind.DUPLICATE:  # that person could be called after all
             raise ConfigurationError(
-                f"{path}, row {item.row}: {item.reason}; no call is placed until every number "
+                f"{path}, row {item.row}: {item.reason}; nothing is done until every number "
                 "that must not be called can be read"
             )
     return numbers
@@ -311,7 +319,7 @@ def _closed(plan: Plan) -> str:
     )
 
 
-async def _to_dial(ledger: Ledger, plan: Plan, file: ContactsFile) -> ToDial:
+async def count_to_dial(ledger: Ledger, plan: Plan, file: ContactsFile) -> ToDial:
     """Return how many contacts would be dialled: the file's new ones, and those left over.
 
     A campaign goes on under the settings that it was begun with.
@@ -320,7 +328,7 @@ async def _to_dial(ledger: Ledger, plan: Plan, file: ContactsFile) -> ToDial:
     each = 1 if plan.settings.redial is None else 1 + plan.settings.redial.missed
     if begun is None:
         new = plan.survey.contacts
-        return ToDial(new, new, new * each)
+        return ToDial(new, new, new * each, new)
     if differing := plan.settings.differences(CampaignSettings.parse(begun)):
         other = ", ".join(SETTINGS[one] for one in differing)
         raise Stop(
@@ -344,4 +352,4 @@ async def _to_dial(ledger: Ledger, plan: Plan, file: ContactsFile) -> ToDial:
     new = await anyio.to_thread.run_sync(
         lambda: sum(contact.number not in known for contact in file.contacts())
     )
-    return ToDial(new + left, new + len(known), new * each + calls)
+    return ToDial(new + left, new + len(known), new * each + calls, new)

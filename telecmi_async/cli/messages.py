@@ -48,7 +48,7 @@ SETTINGS: Final = {
 def warnings_shown(note: Callable[[str], object]) -> Generator[None]:
     """Give the package's warnings to a function instead of the log's own stream."""
     logger, notes = logging.getLogger("telecmi_async"), logging.Handler(logging.WARNING)
-    notes.emit = lambda record: note(notes.format(record))  # type: ignore[assignment,method-assign,return-value]  # one line
+    notes.emit = lambda record: note(notes.format(record))  # type: ignore[assignment,method-assign]  # one line
     logger.addHandler(notes)
     try:
         yield

@@ -63,11 +63,12 @@ _REJECTED: Final = ("row", "kind", "reason", "text")
 
 @frozen
 class ToDial:
-    """How many contacts are to be dialled, the campaign's contacts in all, and calls at most."""
+    """How many contacts are to be dialled, the campaign's in all, calls at most, new contacts."""
 
     count: int
     total: int
     calls: int
+    new: int = 0
 
 
 @define(kw_only=True)
@@ -75,14 +76,14 @@ class Plan:
     """A campaign, what its file holds, and what rules that need no ledger say of it now.
 
     ``country`` is that of numbers without its code, if one was given; ``target`` says where
-    calls go, ``receives`` whether webhooks arrive here, and ``forbidden`` who is not called.
+    calls go, ``receives`` whether webhooks arrive here (``None``: that is for others to say), and ``forbidden`` who is not called.
     """
 
     name: str
     settings: CampaignSettings
     target: str
     country: str | None
-    receives: bool
+    receives: bool | None
     forbidden: Sequence[int]
     survey: Survey = field(init=False)
     #: How many contacts may be dialled at once, and when the first of the others may be.
@@ -270,6 +271,7 @@ class Plan:
             yield "do not", f"call {len(self.forbidden)} more numbers"
         if self.receives:
             yield "webhooks", "received here: who answered, for how long, at what cost"
+        if self.receives is not False:
             return
         yield "webhooks", _NO_WEBHOOKS
         if rules.cost is not None:

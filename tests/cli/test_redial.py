@@ -14,7 +14,7 @@ from consoles import FROM, Console, console, free_port, serving
 from telecmi_async.campaigns import CampaignSettings, Redial
 from telecmi_async.campaigns.contacts import ContactsFile
 from telecmi_async.cli import Exit, main
-from telecmi_async.cli.dialling import _to_dial
+from telecmi_async.cli.dialling import count_to_dial
 from telecmi_async.cli.plan import Plan, ToDial
 from telecmi_async.ledger import (
     CallEvidence,
@@ -185,15 +185,15 @@ def test_what_is_left_of_redials_is_counted() -> None:
     plan.read(file, time.time())
 
     async def count(ledger: Ledger) -> list[ToDial]:
-        counted = [await _to_dial(ledger, plan, file)]
+        counted = [await count_to_dial(ledger, plan, file)]
         await end_calls(ledger, True, False, None, settings=settings)
-        counted.append(await _to_dial(ledger, plan, file))
+        counted.append(await count_to_dial(ledger, plan, file))
         await ledger.redial_missed("people", [0, 0])
-        counted.append(await _to_dial(ledger, plan, file))
+        counted.append(await count_to_dial(ledger, plan, file))
         return counted
 
     assert in_ledger(count) == [
-        ToDial(count=4, total=4, calls=12),
+        ToDial(count=4, total=4, calls=12, new=4),
         # The missed one twice, the one that is live twice if it is missed, the other one thrice.
         ToDial(count=2, total=4, calls=7),
         # The redial that is pending is one of the two.
