@@ -290,9 +290,8 @@ def print_state(
     if is_spent(state, rules):
         terminal.say(
             "Some are left to be dialled, but the calls have cost as much as they may: `resume` "
-            "places none. To call the others, write them to a file, and dial it as a campaign "
-            f"with another --max-cost: telecmi-async export {which} --state pending --reveal "
-            "--output rest.csv (rename its columns column.NAME to NAME)"
+            f"places none. To call the others: telecmi-async change {which} --max-cost SUM, and "
+            "then `resume`"
         )
         return
     left = "Some are left to be dialled"

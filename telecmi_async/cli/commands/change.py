@@ -45,7 +45,7 @@ def who(by: str | None) -> str:
 @command(
     "change",
     "change --ledger people.db --cps 5 --by asha",
-    "change --ledger people.db --window 10:00-18:00 --redial-missed 2/2h",
+    "change --ledger people.db --max-cost 50 --redial-missed 2/2h",
 )
 async def change(
     *,

@@ -112,7 +112,7 @@ async def _add(
 
     if not numbers:
         raise Stop(Exit.USAGE, "no number is given")
-    async with opened(terminal, ledger, new=True) as book:
+    async with opened(terminal, ledger) as book:
         added = await book.add_do_not_call(numbers, source, by=who(by))
     known = len(set(numbers)) - added
     told = json.dumps({"added": added, "known": known})
