@@ -50,6 +50,7 @@ COMMANDS: Final = {
     "retry-missed": "Have people dialled again who did not answer.",
     "retry-rejected": "Have contacts tried again that TeleCMI rejected.",
     "retry-failed": "Have contacts tried again that could not be dialled.",
+    "retry-blocked": "Have contacts tried again that a rule or a person blocked.",
     "flow": "Check a call flow, show it, or write one to start from.",
     "call": "Place one real call.",
     "simulate": "Run a TeleCMI on this machine until Ctrl-C.",
@@ -70,6 +71,7 @@ _PLACES: Final = {
     "retry-missed": "retry:retry_missed",
     "retry-rejected": "retry:retry_rejected",
     "retry-failed": "retry:retry_failed",
+    "retry-blocked": "retry:retry_blocked",
 }
 # What may end a command without a fault of the program: it gets words, and no traceback.
 _EXPECTED: Final = (Stop, TelecmiError, KeyboardInterrupt, OSError)

@@ -20,6 +20,7 @@ from telecmi_async.campaigns import Campaign, CampaignSettings, Pace, clock_chec
 from telecmi_async.campaigns.contacts.files import ContactsFile, Rejection
 from telecmi_async.campaigns.contacts.flaw import Kind
 from telecmi_async.cli.account import account_of, target_words
+from telecmi_async.cli.commands.change import who
 from telecmi_async.cli.commands.flow import read_flow
 from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.ledgers import campaign_named, opened
@@ -164,8 +165,8 @@ async def _carry_out(
                 can_ask=can_ask,
             )
         campaign = Campaign(ledger, service, name, settings, without_events=not plan.receives)
-        await ledger.add_do_not_call(plan.forbidden, rules.do_not_call or "")
-        await campaign.load(file.contacts())
+        await ledger.add_do_not_call(plan.forbidden, rules.do_not_call or "", by=who(None))
+        await campaign.load(file.contacts(), by=who(None))
         state, code = await run_campaign(
             terminal, campaign, ledger, patient=running.wait, receives=bool(plan.receives)
         )
@@ -201,7 +202,7 @@ async def resume_campaign(
             )
             if clock_was_ahead:
                 await clock_check.go_on(ledger, found, settings)
-            await campaign.resume()
+            await campaign.resume(by=who(None))
             receives = running.webhooks.receives
             state, code = await run_campaign(
                 terminal, campaign, ledger, patient=running.wait, receives=receives
@@ -322,7 +323,7 @@ def _closed(plan: Plan) -> str:
 async def count_to_dial(ledger: Ledger, plan: Plan, file: ContactsFile) -> ToDial:
     """Return how many contacts would be dialled: the file's new ones, and those left over.
 
-    A campaign goes on under the settings that it was begun with.
+    A campaign goes on under the settings that the ledger has.
     """
     name, begun = plan.name, await ledger.settings(plan.name)
     each = 1 if plan.settings.redial is None else 1 + plan.settings.redial.missed
@@ -333,9 +334,9 @@ async def count_to_dial(ledger: Ledger, plan: Plan, file: ContactsFile) -> ToDia
         other = ", ".join(SETTINGS[one] for one in differing)
         raise Stop(
             Exit.USAGE,
-            f"the ledger has a campaign {name!r} that was begun with other settings ({other}): "
-            f"`resume --name {name}` goes on with those, `dial --name` with another name calls "
-            "everyone in the file anew",
+            f"the ledger has a campaign {name!r} with other settings ({other}): `resume --name "
+            f"{name}` goes on with those, `change` changes them, `add` adds contacts, and `dial "
+            "--name` with another name calls everyone in the file anew",
         )
     await ledger.reap(name)  # what a dead worker was sending is not dialled again
     known: set[int] = set()

@@ -267,7 +267,7 @@ def test_other_settings_are_refused_before_anybody_is_asked() -> None:
 
     assert code == Exit.USAGE
     assert (
-        "begun with other settings (the rules, such as --window, --cps or --max-live-calls): `resume"
+        "other settings (the rules, such as --window, --cps or --max-live-calls): `resume"
         in terminal.err
     )
     assert "rows " not in terminal.err

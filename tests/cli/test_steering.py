@@ -204,7 +204,7 @@ async def send_one(ledger: Ledger) -> None:
 
 
 def test_withdrawn_contacts_are_not_called() -> None:
-    """`withdraw` blocks contacts by number and by file, and keeps the reason."""
+    """`withdraw` blocks contacts by number and by file, with the reason; `retry-blocked` undoes it."""
     Path("wrong.csv").write_text(f"phone\n+{NUMBERS[2]}\n")
     code, terminal = ran(
         "withdraw", f"+{NUMBERS[1]}", "--file", "wrong.csv", "--why", "moved", "--by", "asha"
@@ -212,10 +212,14 @@ def test_withdrawn_contacts_are_not_called() -> None:
     partly, _ = ran("withdraw", str(NUMBERS[3]), NEW)
     _, why = ran("why", str(NUMBERS[1]))
 
-    assert (code, partly) == (Exit.OK, Exit.PARTLY)
+    withdrawn = states()
+    back, _ = ran("retry-blocked", str(NUMBERS[1]), "--reason", "moved", "--yes", "1")
+
+    assert (code, partly, back) == (Exit.OK, Exit.PARTLY, Exit.OK)
     assert terminal.out == "blocked            2\n"
     assert "withdrawn by asha: moved" in why.out
-    assert states() == {"pending": 1, "blocked": 3}
+    assert withdrawn == {"pending": 1, "blocked": 3}
+    assert states() == {"pending": 2, "blocked": 2}
 
 
 def test_a_withdrawn_contact_whose_phone_may_ring_is_said() -> None:

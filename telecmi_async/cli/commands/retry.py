@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 from cyclopts import App, Parameter
 
+from telecmi_async.cli.commands.change import who
 from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.options import (
     CampaignOption,
@@ -110,6 +111,7 @@ def _retrying(state: str, why: str) -> App:
 
 retry_rejected = _retrying("rejected", "TeleCMI rejected")
 retry_failed = _retrying("failed", "could not be dialled")
+retry_blocked = _retrying("blocked", "a rule or a person blocked")
 
 
 async def _retry(
@@ -169,7 +171,7 @@ async def _pending_again(
     from telecmi_async.ledger import ContactState
 
     if which == "missed":
-        return await book.redial_missed(name, None, numbers)
+        return await book.redial_missed(name, None, numbers, by=who(None))
     if which == "unknown":
-        return await book.redial_unknown(name, numbers)
-    return await book.reopen(name, ContactState(which), numbers, reason=reason)
+        return await book.redial_unknown(name, numbers, by=who(None))
+    return await book.reopen(name, ContactState(which), numbers, reason=reason, by=who(None))
