@@ -156,14 +156,8 @@ async def _carry_out(
             if not plan.open_now and not running.wait:
                 raise Stop(Exit.OUTSIDE_HOURS, _closed(plan))
             can_ask = given.flow != "-" and not running.secret_stdin
-            confirm(
-                terminal,
-                to_dial.count,
-                to_dial.total,
-                calls=to_dial.calls,
-                given=given.confirmed,
-                can_ask=can_ask,
-            )
+            counts = to_dial.count, to_dial.total, to_dial.calls
+            confirm(terminal, *counts, given=given.confirmed, can_ask=can_ask)
         campaign = Campaign(ledger, service, name, settings, without_events=not plan.receives)
         await ledger.add_do_not_call(plan.forbidden, rules.do_not_call or "", by=who(None))
         await campaign.load(file.contacts(), by=who(None))

@@ -18,7 +18,7 @@ from telecmi_async.campaigns import CampaignSettings
 from telecmi_async.campaigns.contacts.export import mark
 from telecmi_async.campaigns.contacts.files import Rejection, Survey, survey_rows
 from telecmi_async.campaigns.contacts.flaw import Kind
-from telecmi_async.campaigns.rules import contact_zones, span
+from telecmi_async.campaigns.rules import contact_zones, time_span
 from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.messages import plain_words
 from telecmi_async.cli.output.progress import duration
@@ -202,7 +202,7 @@ class Plan:
         more = "1 more call" if redial.missed == 1 else f"{redial.missed} more calls"
         callers = ", ".join(number_for(terminal, each) for each in redial.from_)
         return (
-            f"up to {more} to those who do not answer, {', '.join(map(span, waits))} after the "
+            f"up to {more} to those who do not answer, {', '.join(map(time_span, waits))} after the "
             f"last call ended{f', from {callers}' if callers else ''}"
         )
 

@@ -24,6 +24,8 @@ from telecmi_async.cli.options import (
 from telecmi_async.cli.rule_options import NO_OPTIONS, ContactsOptions, RuleOptions
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from telecmi_async.campaigns import CampaignSettings
     from telecmi_async.cli.output.terminal import Terminal
 
@@ -73,6 +75,25 @@ async def change(
         pause_after_refusals: Pause the campaign after so many equal refusals in a row; 0 for
             never.
     """
+    more: dict[str, Any] = {"unknown": unknown}
+    if pause_after_refusals is not None:
+        more["pause_after_refusals"] = pause_after_refusals or None
+    pace = {"calls_per_second": calls_per_second, "max_live_calls": max_live_calls}
+    return await _change(terminal, ledger, name, pace, rules, more, who(by), as_json=as_json)
+
+
+async def _change(
+    terminal: Terminal,
+    ledger: str | None,
+    name: str | None,
+    pace: Mapping[str, Any],
+    rules: RuleOptions,
+    more: dict[str, Any],
+    by: str,
+    *,
+    as_json: bool,
+) -> Exit:
+    """Change what was given of the settings, and print from what to what."""
     from attrs import evolve
 
     from telecmi_async.campaigns import CampaignSettings, change_settings
@@ -80,26 +101,23 @@ async def change(
     from telecmi_async.cli.dialling import numbers_in
     from telecmi_async.cli.ledgers import campaign_named, opened
 
+    if rules.redial_missed is not None or rules.redial_from:
+        more["redial"] = rules.redial()
     forbidden = numbers_in(rules.do_not_call, NO_OPTIONS)
     async with opened(terminal, ledger) as book:
         found = await campaign_named(book, name)
         before = CampaignSettings.parse(await book.settings(found))
-        pace: dict[str, Any] = {
-            "calls_per_second": calls_per_second,
-            "max_live_calls": max_live_calls,
-        }
-        given: dict[str, Any] = {
-            "pace": evolve(before.pace, **{k: v for k, v in pace.items() if v is not None}),
-            "rules": rules.rules(before.rules),
-            "unknown": unknown,
-        }
-        if rules.redial_missed is not None or rules.redial_from:
-            given["redial"] = rules.redial()
-        if pause_after_refusals is not None:
-            given["pause_after_refusals"] = pause_after_refusals or None
-        after = await change_settings(book, found, by=who(by), **given)
+        given = {key: each for key, each in pace.items() if each is not None}
+        after = await change_settings(
+            book,
+            found,
+            pace=evolve(before.pace, **given),
+            rules=rules.rules(before.rules),
+            by=by,
+            **more,
+        )
         if forbidden:
-            await book.add_do_not_call(forbidden, rules.do_not_call or "", by=who(by))
+            await book.add_do_not_call(forbidden, rules.do_not_call or "", by=by)
     said = words_of_change(before, after)
     if as_json:
         told = {"campaign": found, "changed": before.differences(after), "detail": said}
@@ -189,7 +207,7 @@ async def add(
     "withdraw '+91 98765 43210' --ledger people.db",
     "withdraw --file wrong.csv --ledger people.db --why 'wrong list'",
 )
-async def withdraw(
+async def withdraw_contacts(
     *numbers: Annotated[
         str, Parameter(name="NUMBERS", help="The numbers that are not to be called.")
     ],
@@ -233,7 +251,7 @@ async def withdraw(
 
 
 @command("history", "history --ledger people.db")
-async def history(
+async def print_history(
     *,
     ledger: LedgerOption = None,
     name: CampaignOption = None,

@@ -181,8 +181,8 @@ def confirm(
     terminal: Terminal,
     count: int,
     total: int | None = None,
-    *,
     calls: int = 0,
+    *,
     given: int | None,
     can_ask: bool = True,
 ) -> None:
