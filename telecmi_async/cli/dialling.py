@@ -20,11 +20,11 @@ from telecmi_async.campaigns import Campaign, CampaignSettings, Pace, clock_chec
 from telecmi_async.campaigns.contacts.files import ContactsFile, Rejection
 from telecmi_async.campaigns.contacts.flaw import Kind
 from telecmi_async.cli.account import account_of, target_words
-from telecmi_async.cli.commands.change import who
 from telecmi_async.cli.commands.flow import read_flow
 from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.ledgers import campaign_named, opened
 from telecmi_async.cli.messages import SETTINGS
+from telecmi_async.cli.options import who
 from telecmi_async.cli.output.terminal import confirm
 from telecmi_async.cli.plan import Plan, ToDial, check_columns, write_rejected
 from telecmi_async.cli.rows import moment_words

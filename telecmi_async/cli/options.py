@@ -6,9 +6,11 @@ wrong with a value is said in the words of the option: `--cps must be a number a
 
 from __future__ import annotations
 
+import getpass
 import math
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from inspect import cleandoc
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
@@ -156,9 +158,21 @@ CallsPerSecond: TypeAlias = Annotated[
 ErrorShare: TypeAlias = Annotated[
     float, value("SHARE", _ERRORS, name="--errors-502", converter=number(float, 0, 1))
 ]
+Who: TypeAlias = Annotated[
+    str | None,
+    value("WHO", "Who does this, for `history`; the user of this machine unless given."),
+]
 Seed: TypeAlias = Annotated[
     int, value("N", "The seed of random decisions: each gives another run.")
 ]
+
+
+def who(by: str | None) -> str:
+    """Return who changes something: the name given, or the user of this machine."""
+    if by is None:
+        with suppress(OSError, KeyError, ImportError):  # a container may have no such user
+            return getpass.getuser()
+    return by or ""
 
 
 @Parameter(name="*")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import getpass
 import json
-from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -17,9 +15,11 @@ from telecmi_async.cli.options import (
     Here,
     JsonFlag,
     LedgerOption,
+    Who,
     command,
     number,
     value,
+    who,
 )
 from telecmi_async.cli.rule_options import NO_OPTIONS, ContactsOptions, RuleOptions
 
@@ -29,19 +29,7 @@ if TYPE_CHECKING:
     from telecmi_async.campaigns import CampaignSettings
     from telecmi_async.cli.output.terminal import Terminal
 
-Who: TypeAlias = Annotated[
-    str | None,
-    value("WHO", "Who does this, for `history`; the user of this machine unless given."),
-]
 _RATE = number(float, 0, above=True)
-
-
-def who(by: str | None) -> str:
-    """Return who changes something: the name given, or the user of this machine."""
-    if by is None:
-        with suppress(OSError, KeyError, ImportError):  # a container may have no such user
-            return getpass.getuser()
-    return by or ""
 
 
 @command(

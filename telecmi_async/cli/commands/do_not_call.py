@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 from telecmi_async._internal.messages import mask
-from telecmi_async.cli.commands.change import Who, who
 from telecmi_async.cli.exits import Exit, Stop
-from telecmi_async.cli.options import Here, JsonFlag, LedgerOption, command, value
+from telecmi_async.cli.options import Here, JsonFlag, LedgerOption, Who, command, value, who
 from telecmi_async.cli.rule_options import NO_OPTIONS, ContactsOptions
 
 if TYPE_CHECKING:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 from cyclopts import App, Parameter
 
-from telecmi_async.cli.commands.change import who
 from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.options import (
     CampaignOption,
@@ -18,6 +17,7 @@ from telecmi_async.cli.options import (
     LedgerOption,
     command,
     value,
+    who,
 )
 from telecmi_async.cli.output.terminal import confirm
 
