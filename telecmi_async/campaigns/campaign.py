@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
     from types import TracebackType
 
-    from telecmi_async.campaigns.change import _Unchanged
+    from telecmi_async.campaigns.change import Unchanged
     from telecmi_async.campaigns.redial import Redial
     from telecmi_async.campaigns.rules import CampaignRules
     from telecmi_async.campaigns.settings import Pace, Retries, UnknownPolicy
@@ -261,8 +261,8 @@ class Campaign:
         rules: CampaignRules | None = None,
         retries: Retries | None = None,
         unknown: UnknownPolicy | None = None,
-        redial: Redial | Literal[_Unchanged.UNCHANGED] | None = UNCHANGED,
-        pause_after_refusals: int | Literal[_Unchanged.UNCHANGED] | None = UNCHANGED,
+        redial: Redial | Literal[Unchanged.UNCHANGED] | None = UNCHANGED,
+        pause_after_refusals: int | Literal[Unchanged.UNCHANGED] | None = UNCHANGED,
         by: str = "",
     ) -> CampaignSettings:
         """Change settings for all workers of the campaign, wherever they run.

@@ -30,12 +30,14 @@ _MOST_TRIES: Final = 100
 _LONGEST: Final = 80
 
 
-class _Unchanged(Enum):
+class Unchanged(Enum):
+    """The type of `UNCHANGED`."""
+
     UNCHANGED = "unchanged"
 
 
 #: The setting stays as it is; ``None`` switches it off.
-UNCHANGED: Final = _Unchanged.UNCHANGED
+UNCHANGED: Final = Unchanged.UNCHANGED
 
 
 async def change_settings(
@@ -46,8 +48,8 @@ async def change_settings(
     rules: CampaignRules | None = None,
     retries: Retries | None = None,
     unknown: UnknownPolicy | None = None,
-    redial: Redial | Literal[_Unchanged.UNCHANGED] | None = UNCHANGED,
-    pause_after_refusals: int | Literal[_Unchanged.UNCHANGED] | None = UNCHANGED,
+    redial: Redial | Literal[Unchanged.UNCHANGED] | None = UNCHANGED,
+    pause_after_refusals: int | Literal[Unchanged.UNCHANGED] | None = UNCHANGED,
     by: str = "",
 ) -> CampaignSettings:
     """Change settings of a campaign of a ledger, wherever it runs; see `Campaign.change`.
@@ -92,9 +94,8 @@ async def change_settings(
         )
         if value is not None
     }
-    for key, value in (("redial", redial), ("pause_after_refusals", pause_after_refusals)):
-        if value is not UNCHANGED:
-            changes[key] = value
+    may_be_none = {"redial": redial, "pause_after_refusals": pause_after_refusals}
+    changes |= {key: value for key, value in may_be_none.items() if value is not UNCHANGED}
     for _ in range(_MOST_TRIES):
         kept = await ledger.settings_revision(name)
         if kept is None:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import anyio
 from attrs import define, field
 
+from telecmi_async.campaigns.settings import CampaignSettings
 from telecmi_async.errors import CallCancelled, StoreError
 from telecmi_async.ledger import Claim, Intent, RuleDecision
 
 if TYPE_CHECKING:
     from telecmi_async.calls.call import Call
-    from telecmi_async.campaigns.settings import CampaignSettings
 
 logger = logging.getLogger("telecmi_async")
 

@@ -309,7 +309,9 @@ class Worker:
                 )
         except InvalidCall as error:
             decision = RuleDecision(rule="invalid", reason=str(error))
-        await self.ledger.block(claim, send.owner, decision, revision=send.revision)
+        if not await self.ledger.block(claim, send.owner, decision, revision=send.revision):
+            self._outdated = True  # or the claim was lost: reading them again does no harm
+            await self.ledger.release(claim, send.owner)
         return None
 
     async def _take_start(self, send: PendingSend) -> bool:
@@ -421,6 +423,7 @@ class Worker:
             )
         if decision is not None:
             kept = await self.ledger.block(claim, send.owner, decision, revision=send.revision)
+            self._outdated = self._outdated or not kept
             return decision if kept else None
         answer = await self.ledger.intend(
             claim,

@@ -221,8 +221,8 @@ class Ledger(SharedLimits, IdempotencyKeys, Protocol):
     ) -> bool:
         """Postpone or block a claimed contact by a campaign's rule; False if it was lost.
 
-        If the settings have another ``revision`` by now, it is released instead: their rules
-        must judge it.
+        If the settings have another ``revision`` by now, it returns False and changes nothing:
+        their rules must judge the contact.
         """
         ...
 

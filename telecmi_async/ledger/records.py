@@ -194,7 +194,7 @@ class CampaignState:
     sends: int
     cost: float | None = field(repr=_rounded)
     unpriced: int = 0
-    revision: int = 0
+    revision: int = field(default=0, repr=False)
 
     def __str__(self) -> str:
         counts = ", ".join(f"{count} {state}" for state, count in self.counts.items() if count)

@@ -8,6 +8,7 @@ from campaign_scene import contacts, scene
 from telecmi_async import Hangup
 from telecmi_async.campaigns import CampaignSettings
 from telecmi_async.campaigns.send_health import SendHealth
+from telecmi_async.campaigns.settings_in_use import SettingsInUse
 from telecmi_async.errors import CallOutcomeUnknown, NotSent
 from telecmi_async.ledger import ContactState
 

@@ -327,10 +327,7 @@ class PostgresLedger:
         """Postpone or block a claimed contact by a campaign's rule."""
         move = "block" if refusal.until is None else "postpone"
         reason = f"{refusal.rule}: {refusal.reason}"
-        given = (claim, worker, move, reason, refusal.until, revision)
-        return await self._put_back(*given) or (
-            revision is not None and await self.release(claim, worker)
-        )
+        return await self._put_back(claim, worker, move, reason, refusal.until, revision)
 
     async def settle(self, token: str, outcome: SendResult) -> bool:
         """Put the result of a send on record."""

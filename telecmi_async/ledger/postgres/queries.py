@@ -71,7 +71,7 @@ SETTINGS_REVISION: Final = """
 # A decision of a person, with the number of contacts that it moved.
 DECIDE: Final = """
     WITH done AS MATERIALIZED (SELECT {call} AS n)
-    SELECT n, note_change(%s, %s, %s, %s, %s, n) FROM done"""
+    SELECT n, note_change(%s::integer, %s, %s, %s, %s, n) FROM done"""
 RECORD_EVENT: Final = (
     "SELECT record_event_2(%s, %s, %s, %s, %s::boolean, %s::integer, %s::double precision, %s)"
 )

@@ -139,7 +139,7 @@ def put_back(
         revision is not None
         and (revision,) != db.execute(_REVISION, (claim.contact,)).fetchone()
     ):
-        return release(db, now, claim, worker)
+        return False
     held = (claim.contact, worker, claim.epoch)
     why = clean(f"{refusal.rule}: {refusal.reason}")
     if refusal.until is None:
