@@ -101,10 +101,14 @@ def test_redials_can_be_switched_off() -> None:
     ran("change", "--redial-missed", "2/2h")
     ran("change", "--cps", "3")
     kept = settings().redial
+    _, longer = ran("change", "--redial-missed", "30m,2h", "--redial-from", NEW)
     code, terminal = ran("change", "--redial-missed", "off", "--json")
     alone, refused = ran("change", "--redial-from", NEW)
 
     assert kept is not None
+    assert longer.out == (
+        "people: redial.after 7200 → 1800, 7200; redial.from none → •••••••0009\n"
+    )
     assert code == Exit.OK
     assert json.loads(terminal.out)["changed"] == ["redial"]
     assert settings().redial is None
