@@ -84,18 +84,17 @@ async def change_settings(
         StoreError: The ledger fails: read its history to see whether they were changed.
     """
     check_instance("by", by, str, "a text")
-    changes: dict[str, object] = {
-        key: value
-        for key, value in (
-            ("pace", pace),
-            ("rules", rules),
-            ("retries", retries),
-            ("unknown", unknown),
-        )
-        if value is not None
-    }
+    given = {"pace": pace, "rules": rules, "retries": retries, "unknown": unknown}
+    changes: dict[str, object] = {key: each for key, each in given.items() if each is not None}
     may_be_none = {"redial": redial, "pause_after_refusals": pause_after_refusals}
-    changes |= {key: value for key, value in may_be_none.items() if value is not UNCHANGED}
+    changes |= {key: each for key, each in may_be_none.items() if each is not UNCHANGED}
+    return await _change(ledger, name, changes, by)
+
+
+async def _change(
+    ledger: Ledger, name: str, changes: Mapping[str, object], by: str
+) -> CampaignSettings:
+    """Change settings; if another change comes first, do it again from those."""
     for _ in range(_MOST_TRIES):
         kept = await ledger.settings_revision(name)
         if kept is None:

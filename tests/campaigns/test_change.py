@@ -28,6 +28,8 @@ from telecmi_async.ledger import ContactState, Withdrawn
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from telecmi_async.ledger import Ledger
+
 S = ContactState
 pytestmark = pytest.mark.anyio
 
@@ -212,17 +214,18 @@ async def test_what_contacts_hear_is_not_changed() -> None:
     assert said[1].startswith("asha changed: redial.missed 1 → none")
 
 
+async def refuse_after(ledger: Ledger, count: int) -> None:
+    """Change one setting."""
+    await change_settings(ledger, NAME, pause_after_refusals=count, by=str(count))
+
+
 async def test_two_changes_at_once_are_both_made(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two operators who change different settings at once lose neither."""
     async with scene() as at:
         await at.campaign().load(contacts(1))
         async with anyio.create_task_group() as group:
             for number in range(19):
-                group.start_soon(
-                    lambda n=number: change_settings(
-                        at.ledger, NAME, pause_after_refusals=n + 50, by=str(n)
-                    )
-                )
+                group.start_soon(refuse_after, at.ledger, number + 50)
             group.start_soon(lambda: change_settings(at.ledger, NAME, unknown="give_up"))
         found = await at.ledger.settings_revision(NAME)
         assert found is not None

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 from attrs import evolve
-from ledger_contract import another, clock, ledger  # noqa: F401  # fixtures
 from ledgers import (
     FENCE,
     LEASE,
@@ -37,13 +36,35 @@ from telecmi_async.ledger import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+    from ledgers import OpenLedger
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real_clock]
 
 S = ContactState
 RETRY = SendResult(state=S.PENDING, detail="connect timed out")
 DAY = 86400.0
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """The ledger's clock."""
+    return Clock()
+
+
+@pytest.fixture
+def another(open_ledger: OpenLedger, tmp_path: Path, clock: Clock) -> Callable[[], Any]:
+    """A factory of ledgers that share their contents with `ledger`."""
+    return lambda: open_ledger(tmp_path, clock)
+
+
+@pytest.fixture
+async def ledger(another: Callable[[], Any]) -> AsyncIterator[Ledger]:
+    """An empty ledger."""
+    async with another() as ledger:
+        yield ledger
 
 
 async def changed(ledger: Ledger) -> list[tuple[str, str, str, int | None]]:

@@ -209,7 +209,7 @@ class SqliteLedger:
     settings = _job(queries.settings, reads=True)
     campaigns = _job(queries.campaigns, reads=True)
     settings_revision = _job(steering.settings_revision, reads=True)
-    change_settings = _job(steering.change_settings)
+    change_settings = _job(steering.replace_settings)
     set_status = _job(steering.set_status)
     state = _job(queries.state, reads=True)
 

@@ -70,7 +70,7 @@ def settings_revision(
     )
 
 
-def change_settings(
+def replace_settings(
     db: sqlite3.Connection,
     now: float,
     name: str,
