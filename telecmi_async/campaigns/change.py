@@ -140,5 +140,9 @@ def _said(path: str, value: object) -> str:
         value = [mask(number) for number in cast("tuple[int, ...]", value)]
     if value is None or value in ([], ()):
         return "none"
-    text = f"{value:g}" if isinstance(value, float) else str(value)
+    listed = value if isinstance(value, list | tuple) else [value]
+    text = ", ".join(
+        f"{each:g}" if isinstance(each, float) else str(each)
+        for each in cast("list[object]", listed)
+    )
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
