@@ -297,7 +297,7 @@ class Campaign:
 
     @property
     def settings(self) -> CampaignSettings:
-        """The settings it goes by: the ledger's, as far as they are known here."""
+        """What it goes by, as far as the ledger's settings are known here."""
         return self._worker.settings
 
     async def _create(self) -> None:

@@ -57,9 +57,11 @@ async def change_settings(
     Example:
         Twice as fast::
 
-            from telecmi_async.campaigns import Pace, change_settings
+            from telecmi_async.campaigns import CampaignSettings, Pace, change_settings
+            from telecmi_async.ledger import SqliteLedger
 
             async with SqliteLedger("campaigns.db") as ledger:
+                await ledger.create("reminders", CampaignSettings(flow=[Hangup()]).dump())
                 await change_settings(
                     ledger, "reminders", pace=Pace(calls_per_second=4), by="asha"
                 )
@@ -140,9 +142,6 @@ def _said(path: str, value: object) -> str:
         value = [mask(number) for number in cast("tuple[int, ...]", value)]
     if value is None or value in ([], ()):
         return "none"
-    listed = value if isinstance(value, list | tuple) else [value]
-    text = ", ".join(
-        f"{each:g}" if isinstance(each, float) else str(each)
-        for each in cast("list[object]", listed)
-    )
+    listed = cast("list[object]", value if isinstance(value, list | tuple) else [value])
+    text = ", ".join(f"{each:g}" if isinstance(each, float) else str(each) for each in listed)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

@@ -171,7 +171,7 @@ class RuleOptions:
         """Return when missed calls are redialled; the message of an error names the option."""
         from telecmi_async.campaigns import Redial  # as above
 
-        if self.redial_missed in {None, "off"}:
+        if self.redial_missed is None or self.redial_missed == "off":
             if self.redial_from:
                 raise ConfigurationError("--redial-from needs --redial-missed, such as 2/2h")
             return None
