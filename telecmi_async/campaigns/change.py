@@ -20,6 +20,8 @@ from telecmi_async.errors import ConfigurationError, StoreError
 from telecmi_async.ledger.rows import no_campaign
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from telecmi_async.campaigns.redial import Redial
     from telecmi_async.campaigns.rules import CampaignRules
     from telecmi_async.campaigns.settings import Pace, Retries, UnknownPolicy
@@ -90,19 +92,25 @@ async def change_settings(
     changes: dict[str, object] = {key: each for key, each in given.items() if each is not None}
     may_be_none = {"redial": redial, "pause_after_refusals": pause_after_refusals}
     changes |= {key: each for key, each in may_be_none.items() if each is not UNCHANGED}
-    return await _change(ledger, name, changes, by)
+    _, after = await revise_settings(
+        ledger, name, lambda before: attrs.evolve(before, **cast("dict[str, Any]", changes)), by
+    )
+    return after
 
 
-async def _change(
-    ledger: Ledger, name: str, changes: Mapping[str, object], by: str
-) -> CampaignSettings:
-    """Change settings; if another change comes first, do it again from those."""
+async def revise_settings(
+    ledger: Ledger, name: str, revise: Callable[[CampaignSettings], CampaignSettings], by: str
+) -> tuple[CampaignSettings, CampaignSettings]:
+    """Change settings, and return them as they were and are.
+
+    If another change comes first, it is done again from those.
+    """
     for _ in range(_MOST_TRIES):
         kept = await ledger.settings_revision(name)
         if kept is None:
             raise no_campaign(name)
         before = CampaignSettings.parse(kept.settings)
-        after = attrs.evolve(before, **cast("dict[str, Any]", changes))
+        after = revise(before)
         if after.pace.shared != before.pace.shared:
             raise ConfigurationError(
                 "Pace.shared cannot be changed, since live calls hold their channels under it: "
@@ -112,7 +120,7 @@ async def _change(
         if not detail or await ledger.change_settings(
             name, after.dump(), revision=kept.number, detail=detail, by=by
         ):
-            return after
+            return before, after
     raise StoreError(f"campaign {name!r} is changed all the time by others: try again")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +17,15 @@ from telecmi_async import ConfigurationError, Hangup, StoreError
 from telecmi_async.campaigns import (
     Campaign,
     CampaignRules,
+    CampaignSettings,
     CostCap,
+    DailyCap,
     Pace,
     Redial,
     Retries,
     change_settings,
 )
+from telecmi_async.campaigns.change import revise_settings
 from telecmi_async.campaigns.window import CallingWindow
 from telecmi_async.ledger import ContactState, Withdrawn
 
@@ -237,6 +241,30 @@ async def test_two_changes_at_once_are_both_made(monkeypatch: pytest.MonkeyPatch
         monkeypatch.setattr(type(at.ledger), "change_settings", late)
         with pytest.raises(StoreError, match="try again"):
             await change_settings(at.ledger, NAME, unknown="hold")
+
+
+async def test_two_rules_that_are_changed_at_once_are_both_changed() -> None:
+    """A change of one rule is made from the rules as they are by then."""
+    rules: list[dict[str, Any]] = [
+        {"per_day": DailyCap(7, timezone="UTC")},
+        {"do_not_call": False},
+        {"cost": CostCap(most=5)},
+    ]
+    async with scene() as at:
+        await at.campaign(settings()).load(contacts(1))
+
+        async def change(**rule: Any) -> None:
+            def revise(before: CampaignSettings) -> CampaignSettings:
+                return evolve(before, rules=evolve(before.rules, **rule))
+
+            await revise_settings(at.ledger, NAME, revise, "asha")
+
+        async with anyio.create_task_group() as group:
+            for rule in rules:
+                group.start_soon(partial(change, **rule))
+        found = CampaignSettings.parse(await at.ledger.settings(NAME)).rules
+
+    assert found == evolve(settings().rules, **rules[0], **rules[1], **rules[2])
 
 
 async def test_a_worker_that_cannot_read_new_settings_stops() -> None:

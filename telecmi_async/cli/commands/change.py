@@ -63,7 +63,7 @@ async def change(
         pause_after_refusals: Pause the campaign after so many equal refusals in a row; 0 for
             never.
     """
-    more: dict[str, Any] = {"unknown": unknown}
+    more: dict[str, Any] = {} if unknown is None else {"unknown": unknown}
     if pause_after_refusals is not None:
         more["pause_after_refusals"] = pause_after_refusals or None
     pace = {"calls_per_second": calls_per_second, "max_live_calls": max_live_calls}
@@ -84,26 +84,22 @@ async def _change(
     """Change what was given of the settings, and print from what to what."""
     from attrs import evolve
 
-    from telecmi_async.campaigns import CampaignSettings, change_settings
-    from telecmi_async.campaigns.change import words_of_change
+    from telecmi_async.campaigns.change import revise_settings, words_of_change
     from telecmi_async.cli.dialling import numbers_in
     from telecmi_async.cli.ledgers import campaign_named, opened
 
     if rules.redial_missed is not None or rules.redial_from:
         more["redial"] = rules.redial()
     forbidden = numbers_in(rules.do_not_call, NO_OPTIONS)
+    given = {key: each for key, each in pace.items() if each is not None}
+
+    def revise(before: CampaignSettings) -> CampaignSettings:
+        pace = evolve(before.pace, **given)
+        return evolve(before, pace=pace, rules=rules.rules(before.rules), **more)
+
     async with opened(terminal, ledger) as book:
         found = await campaign_named(book, name)
-        before = CampaignSettings.parse(await book.settings(found))
-        given = {key: each for key, each in pace.items() if each is not None}
-        after = await change_settings(
-            book,
-            found,
-            pace=evolve(before.pace, **given),
-            rules=rules.rules(before.rules),
-            by=by,
-            **more,
-        )
+        before, after = await revise_settings(book, found, revise, by)
         if forbidden:
             await book.add_do_not_call(forbidden, rules.do_not_call or "", by=by)
     said = words_of_change(before, after)
