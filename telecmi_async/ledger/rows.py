@@ -23,6 +23,8 @@ CONTACT_COLUMNS: Final = (
     "CASE WHEN cost IS NOT NULL OR legs_cost > 0 THEN coalesce(cost, 0) + legs_cost END, "
     "sent_at, finished_at, CASE state WHEN 'pending' THEN nullif(not_before, 0) END"
 )
+#: The rate is that of so many seconds.
+RATE_SPAN: Final = 60
 _CLAIM_FIELDS: Final = [each.name for each in fields(Claim)]
 _CONTACT_FIELDS: Final = [each.name for each in fields(Contact) if each.name != "history"]
 
@@ -45,12 +47,17 @@ def state_from(name: str, counts: Mapping[str, int], row: Sequence[Any]) -> Camp
     """Return a campaign's state.
 
     Its row is (what was asked, why, sends, cost, sends of known cost, sends that may have rung,
-    policy of unknown contacts, time of the last send, now, when the first pending contact is
-    due, its reason); sums of nothing are ``None``.
+    ended and answered calls, talk seconds, time of the first send, sends within `RATE_SPAN`,
+    when the last pending contact is due, workers, policy of unknown contacts, time of the last
+    send, now, when the first pending contact is due, its reason); sums of nothing are ``None``.
     """
-    asked, why, sends, cost, priced, may_ring, unknown, last_send, now, due, reason = row
+    asked, why, sends, cost, priced, may_ring, *more = row
+    ended, answered, talk, first_send, recent, last_due, workers, *more = more
+    unknown, last_send, now, due, reason = more
     found = {state: counts.get(state.value, 0) for state in ContactState}
     unpriced = max(int(may_ring or 0) - int(priced or 0), 0)
+    # A campaign that is younger than the span has its rate since its first send.
+    span = min(max(now - (first_send or now), 1.0), RATE_SPAN)
     return CampaignState(
         name=name,
         status=status_of(
@@ -62,6 +69,15 @@ def state_from(name: str, counts: Mapping[str, int], row: Sequence[Any]) -> Camp
             last_send=last_send,
             unknown=unknown,
         ),
+        at=now,
+        rate=recent / span,
+        last_start=last_send,
+        last_due=last_due,
+        waits_for=(reason or "") if due is not None and due > now else "",
+        workers=workers,
+        ended=int(ended or 0),
+        answered=int(answered or 0),
+        talk_seconds=int(talk or 0),
         asked=asked,
         why=why,
         counts=found,
