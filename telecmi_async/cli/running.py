@@ -247,6 +247,18 @@ def state_as_json(state: CampaignState) -> dict[str, object]:
         "sends": state.sends,
         "cost": None if state.cost is None else round(state.cost, 6),  # a sum of floats
         "unpriced": state.unpriced,
+        "unknown": state.unknown,
+        "live": state.live,
+        "ended": state.ended,
+        "answered": state.answered,
+        "answer_rate": state.answer_rate,
+        "talk_seconds": state.talk_seconds,
+        "rate": round(state.rate, 3),
+        "time_left": state.time_left,
+        "workers": state.workers,
+        "waits_for": state.waits_for,
+        "last_start": state.last_start,
+        "at": state.at,
     }
 
 
@@ -275,6 +287,13 @@ def print_state(
         rows["attempts"] = state.sends  # those that could not reach TeleCMI are among them
         if state.sends:
             rows["cost"] = state.cost_in_words(places=2)
+        if state.answer_rate is not None:
+            rows["answered"] = f"{state.answered} of {state.ended} ({state.answer_rate:.0%})"
+            rows["talk time"] = duration(state.talk_seconds)
+        if state.workers and state.rate:
+            rows["rate"] = f"{state.rate:.1f}/s"
+        if state.time_left is not None:
+            rows["time left"] = f"about {duration(state.time_left)}"
         for label, said in rows.items():
             terminal.put(f"{label:<10} {said:>9}")
     if unknown := state.counts[ContactState.UNKNOWN]:

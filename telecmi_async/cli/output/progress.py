@@ -34,6 +34,12 @@ class CampaignView:
     pace: float | None = None
     silence: float = 0.0
 
+    @classmethod
+    def of(cls, state: CampaignState) -> CampaignView:
+        """Return the view of a campaign that other processes run."""
+        silence = state.at - (state.last_start or state.at)
+        return cls(state, state.rate, silence=silence)
+
     @property
     def done(self) -> int:
         """The number of contacts that are not still to be dialled."""
@@ -47,6 +53,8 @@ class CampaignView:
             f"{self.rate:.1f}/s",
             f"{counts[ContactState.PLACED]} {'live' if self.receives else 'placed'}",
         ]
+        if self.state.answer_rate is not None:
+            said.append(f"{self.state.answer_rate:.0%} answered")
         said += [
             f"{counts[state]} {state}"
             for state in (ContactState.UNKNOWN, ContactState.REJECTED, ContactState.FAILED,
@@ -60,7 +68,8 @@ class CampaignView:
             if self.silence > max(_SILENCE, _PAUSES / pace if pace else 0.0):
                 said.append(f"no request for {duration(self.silence)}")
             elif pace:
-                said.append(f"{duration(self.state.left / pace)} left")
+                wait = (self.state.last_due or 0.0) - self.state.at
+                said.append(f"{duration(max(self.state.left / pace, wait))} left")
         return ", ".join(said)
 
 
