@@ -262,6 +262,22 @@ def state_as_json(state: CampaignState) -> dict[str, object]:
     }
 
 
+def _rows(state: CampaignState) -> dict[str, object]:
+    """Return what is printed of a state: labels and values."""
+    rows: dict[str, object] = {each: n for each in ContactState if (n := state.counts[each])}
+    rows["attempts"] = state.sends  # those that could not reach TeleCMI are among them
+    if state.sends:
+        rows["cost"] = state.cost_in_words(places=2)
+    if state.answer_rate is not None:
+        rows["answered"] = f"{state.answered} of {state.ended} ({state.answer_rate:.0%})"
+        rows["talk time"] = duration(state.talk_seconds)
+    if state.workers and state.rate:
+        rows["rate"] = f"{state.rate:.1f}/s"
+    if state.time_left is not None:
+        rows["time left"] = f"about {duration(state.time_left)}"
+    return rows
+
+
 def print_state(
     terminal: Terminal,
     state: CampaignState,
@@ -281,20 +297,7 @@ def print_state(
         planned = {} if plan is None else {"plan": plan}
         terminal.put(json.dumps({**state_as_json(state), **planned}))
     else:
-        rows: dict[str, object] = {
-            each: n for each in ContactState if (n := state.counts[each])
-        }
-        rows["attempts"] = state.sends  # those that could not reach TeleCMI are among them
-        if state.sends:
-            rows["cost"] = state.cost_in_words(places=2)
-        if state.answer_rate is not None:
-            rows["answered"] = f"{state.answered} of {state.ended} ({state.answer_rate:.0%})"
-            rows["talk time"] = duration(state.talk_seconds)
-        if state.workers and state.rate:
-            rows["rate"] = f"{state.rate:.1f}/s"
-        if state.time_left is not None:
-            rows["time left"] = f"about {duration(state.time_left)}"
-        for label, said in rows.items():
+        for label, said in _rows(state).items():
             terminal.put(f"{label:<10} {said:>9}")
     if unknown := state.counts[ContactState.UNKNOWN]:
         terminal.say(
