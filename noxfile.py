@@ -349,9 +349,10 @@ def programs(session: nox.Session) -> None:
 
 @nox.session
 def crash(session: nox.Session) -> None:
-    """Kill and freeze workers of campaigns at random, and count who was dialled twice.
+    """Kill and freeze workers of campaigns and web workers, and count who was dialled twice.
 
-    What takes long besides: rates while ledgers stall, a soak, and ten thousand calls followed to their ends.
+    What takes long besides: web workers on one limit through restarts, rates while ledgers stall, a
+    soak, redials of 100,000 contacts, and ten thousand calls followed to their ends.
     """
     session.install("--editable", ".", *group("full"))
     for options in (["--kills=200"], ["--kills=200", "--workers=3", "--postgres"]):
@@ -360,8 +361,18 @@ def crash(session: nox.Session) -> None:
     for harm in ("shm", "log", "copy", "lock", "versions", "postmaster", "pooler"):
         some = ["--kills=10", "--harms=10", "--workers=2", f"--harm={harm}"]
         session.run("python", "tests/support/crash.py", *some)
+    for where in ([], ["--postgres"]):
+        session.run("python", "tests/support/click_crash.py", "--kills=200", *where)
+    for place in ("postgres", "valkey"):
+        for limit in (["--rate=5"], ["--rate=50"], ["--rate=0", "--live=6"]):
+            rolling = ["tests/support/rolling_restarts.py", f"--where={place}", *limit]
+            session.run("python", *rolling, "--every=5")
     session.run("python", "tests/support/stalled_rates.py", "--tries=3")
     session.run("python", "tests/support/soak.py", "--contacts=10000")
+    redials = "tests/support/redial_run.py"
+    session.run("python", redials, "--contacts=100000", "--kills=44")
+    proof = ["--unknown=retry_after_proof", "--seed=2"]
+    session.run("python", redials, "--contacts=10000", "--kills=44", *proof)
     patient = ["pytest", "-o", "faulthandler_timeout=600"]
     followed = "tests/service/test_many_calls.py"
     forgotten = "tests/service/test_tracker.py::test_nothing_is_left_of_thousands_of_calls"

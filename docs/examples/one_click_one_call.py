@@ -1,7 +1,7 @@
 """A web backend in which one click is one call, even if its workers are killed.
 
 Run it with ``uvicorn one_click_one_call:app --workers 3``. CALLS_LEDGER is a file, or
-``postgresql://…`` if the workers are on several machines.
+``postgresql://…`` if the workers are on several machines. All of them share one rate.
 """
 
 import os
@@ -10,29 +10,26 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, HTTPException, Request
 
-from telecmi_async import (
-    CallNotPlaced,
-    CallOutcomeUnknown,
-    CallService,
-    Flow,
-    InvalidCall,
-    Receiver,
-)
+from telecmi_async import CallService, Flow, RateLimit, Receiver
+from telecmi_async.errors import CallNotPlaced, CallOutcomeUnknown, InvalidCall
 from telecmi_async.ledger import PostgresLedger, SqliteLedger
 
 LEDGER = os.environ["CALLS_LEDGER"]
+RATE = RateLimit(float(os.environ.get("CALLS_PER_SECOND", "10")), queue_timeout=8)
 FLOW = Flow().speak("Your order is on its way.").hangup()
 receiver = Receiver(os.environ["TELECMI_WEBHOOK_TOKEN"])
 
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
-    """Keep the ledger and the service open for as long as the application runs."""
+    """Keep both open while the application runs; at its end, requests that left are awaited."""
     ledger = PostgresLedger(LEDGER) if "://" in LEDGER else SqliteLedger(LEDGER)
     async with (
         receiver,
         ledger,
-        CallService.from_env(ledger=ledger, events=receiver, timeout=10) as service,
+        CallService.from_env(
+            ledger=ledger, limits=ledger, rate=RATE, events=receiver, timeout=10
+        ) as service,
     ):
         app.state.service = service
         yield

@@ -280,7 +280,8 @@ class CallHandle(Coroutine[Any, Any, "CallHandle"]):
 
         Returns:
             True only if no request was ever started: the handle then raises
-            `CallCancelled`. False means that TeleCMI may have the call: await the handle.
+            `CallCancelled`. False means that TeleCMI may have the call: await the handle. So it
+            is with an idempotency key, until it is known that no other process placed the key.
 
         Raises:
             WrongEventLoop: The call is not settled and belongs to another event loop.
@@ -368,7 +369,8 @@ class CallHandle(Coroutine[Any, Any, "CallHandle"]):
         """The call's own random id, the one in the logs.
 
         A service with a receiver sends it along, so that an event finds its call even if
-        TeleCMI's reply was lost.
+        TeleCMI's reply was lost. A call that `CallService.handle_for` found by its request_id
+        has one for this service's logs only.
         """
         return self._call.reference
 

@@ -86,7 +86,11 @@ class CallResult:
                 leg.stage.replace("_", " "),
                 f"cost {cost}" if (cost := _cost(record)) else "",
             ]
-            line = html.block("no record with times so far")
+            line = html.block("no record so far")
+            if record:
+                line = html.block(
+                    "its record has no start and end time: a look-up returns none"
+                )
             if record and record.start_time and record.end_time:
                 line = _time_line(record, min(starts), max(ends))
             head = html.plain(" · ".join(filter(None, words)))

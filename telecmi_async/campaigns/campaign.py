@@ -172,9 +172,12 @@ class Campaign:
         """
         if self._open is not None:
             raise ConfigurationError(f"campaign {self.name!r} is open already")
-        opened = AsyncExitStack()
-        await opened.enter_async_context(self._recorder.open())
-        self._open = opened
+        self._open = opened = AsyncExitStack()
+        try:
+            await opened.enter_async_context(self._recorder.open())
+        except BaseException:
+            self._open = None
+            raise
         return self
 
     async def __aexit__(

@@ -30,18 +30,17 @@ import attrs
 from telecmi_async import errors
 from telecmi_async._internal.event_loop import is_failure
 from telecmi_async._internal.secrets import log_failure
-from telecmi_async.attempt import Outcome
-from telecmi_async.calls.placement import PlacementJob
 from telecmi_async.calls.state import CallStatus
 from telecmi_async.ledger.idempotency import IdempotencyKeys, KeyedCall, KeyState
 from telecmi_async.pcmo.codec import dump_pcmo
 from telecmi_async.phone import Region
 from telecmi_async.service.event_tap import EventTap
+from telecmi_async.service.keyed_send import KeyedSend, fail_unread
 
 if TYPE_CHECKING:
     from telecmi_async._internal.tasks import TaskRunner
     from telecmi_async.calls.call import Call
-    from telecmi_async.calls.placement import CallPlacer
+    from telecmi_async.calls.placement import CallPlacer, PlacementJob
     from telecmi_async.calls.request import CallRequest
     from telecmi_async.events import Event
     from telecmi_async.events.reference import References
@@ -49,14 +48,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("telecmi_async")
 
-# Seconds that an outcome may take beyond the request itself: a slow commit, a busy event loop.
-_MARGIN: Final = 15.0
 # Seconds between two looks for the outcome of a call that another process places.
 _FIRST_LOOK, _LAST_LOOK = 0.05, 1.0
 # Seconds for which another process is waited for: longer than any lease that is right.
 _LONGEST_WAIT: Final = 1_800.0
-# Seconds for which an outcome is tried to be put on record, and the pause between two tries.
-_PATIENCE, _PAUSE = 10.0, 0.5
 # References whose proofs are on record, or on their way there.
 _MOST_PROVEN: Final = 10_000
 _GONE: Final = "no outcome is on record, and its process is gone"
@@ -153,12 +148,12 @@ class KeyedCalls:
                 if call.placement.start(scope):
                     await self._place(job, scope)
         except errors.StoreError as error:
-            _fail_unread(call, str(error))
+            fail_unread(call, str(error))
         except BaseException as error:
             if not is_failure(error):
                 raise
             log_failure(error, f"call {call}: placing it failed")
-            _fail_unread(call, f"placing it failed ({type(error).__name__}), see the log")
+            fail_unread(call, f"placing it failed ({type(error).__name__}), see the log")
         finally:
             if not call.placement.settled:  # unknown, if another process places it
                 call.conclude(stopped)
@@ -172,18 +167,12 @@ class KeyedCalls:
             found = await self._keys.find_key(key=key)
         try:
             while not call.placement.settled:
-                call.placement.elsewhere = False
                 if found is not None and found.fingerprint != digest:
                     call.fail(_another_request())
                 elif found is None or found.state is KeyState.ABSENT:
-                    send = _KeyedSend(self._keys, self._lifetime, key, digest, job)
-                    await self._placer.place(
-                        attrs.evolve(
-                            job, permit=send.claim, record=send.record, pausing=send.keep
-                        )
-                    )
+                    found = None
+                    found = await self._send(job, key, digest)
                     call.placement.start(scope)
-                    found = send.taken_by
                 else:
                     call.placement.elsewhere = found.token != call.reference
                     if not await self._settle(call, found):
@@ -191,6 +180,24 @@ class KeyedCalls:
         finally:
             if not call.placement.settled and call.placement.elsewhere and found is not None:
                 call.name(found.token, Region(found.region))  # the error names this call
+
+    async def _send(self, job: PlacementJob, key: str, digest: str) -> KeyedCall | None:
+        """Place a call; return the one that has its key, if that is another one."""
+        call, send = job.call, KeyedSend(self._keys, self._lifetime, key, digest, job)
+        try:
+            await self._placer.place(
+                attrs.evolve(job, permit=send.claim, record=send.record, pausing=send.keep)
+            )
+        except anyio.get_cancelled_exc_class():
+            await send.look_elsewhere(call)
+            if (other := send.taken_by) is not None:
+                call.name(other.token, Region(other.region))
+            raise
+        if send.taken_by is None and not call.placement.settled:  # it failed before its claim
+            await send.look_elsewhere(call)
+            if not call.placement.elsewhere:
+                call.conclude(errors.NotSent("placing it failed, see the log; no phone rang"))
+        return send.taken_by
 
     async def follow(self, call: Call) -> None:
         """Settle a call that is known by its reference, which any process may have sent."""
@@ -299,118 +306,6 @@ class KeyedCalls:
         except errors.StoreError as error:
             self._proven.pop(token, None)  # its next event is tried again
             logger.warning("call %s: an event of it is not on record: %s", token, error)
-
-
-@attrs.define(eq=False)
-class _KeyedSend:
-    """One call on its way to TeleCMI under its key."""
-
-    _keys: IdempotencyKeys
-    _lifetime: float
-    _key: str
-    _digest: str
-    _job: PlacementJob
-    _claimed: bool = attrs.field(default=False, init=False)
-    #: The call that has the key, if it is another one.
-    taken_by: KeyedCall | None = attrs.field(default=None, init=False)
-
-    async def claim(self, call: Call) -> float:
-        """Claim the key right before a request leaves, and return by when it must leave."""
-        self._claimed = True  # perhaps, if the ledger fails now
-        spare = self._job.policy.wait_max + _MARGIN
-        send_by = anyio.current_time() + spare  # a process may sleep between claim and request
-        try:
-            found = await self._claim(spare)
-        except errors.StoreError as error:
-            raise errors.NotSent(f"the call was not sent: {error}; no phone rang") from None
-        if found.token != call.reference or found.state is not KeyState.SENDING:
-            self._claimed = False
-            self.taken_by = found
-            call.placement.elsewhere = True
-            raise errors.CallCancelled("another call has its idempotency key")
-        return send_by
-
-    async def keep(self, seconds: float) -> None:
-        """Keep the key through a pause, so that it does not look as if the process was gone."""
-        try:
-            await self._claim(self._job.policy.wait_max + _MARGIN + seconds)
-        except errors.StoreError as error:
-            logger.warning("call %s: its key may look unknown: %s", self._job.call, error)
-
-    async def _claim(self, spare: float) -> KeyedCall:
-        """Claim the key for the time of a request and so many seconds more."""
-        call, lease = self._job.call, self._job.timeouts.total + spare
-        return await self._keys.claim_key(
-            self._key,
-            self._digest,
-            call.reference,
-            region=(call.region or Region.GLOBAL).value,
-            lease=lease,
-            lifetime=max(self._lifetime, lease),
-        )
-
-    async def record(self, call: Call, stopped: errors.CallNotPlaced | None) -> None:
-        """Put the outcome on record, before the handle has it."""
-        if not self._claimed:
-            return
-        state, request_id, detail = _outcome_of(call, stopped)
-        with anyio.move_on_after(_PATIENCE):
-            while True:
-                try:
-                    settled = await self._keys.settle_key(
-                        call.reference, state, request_id=request_id, detail=detail
-                    )
-                    if state is KeyState.UNKNOWN and not settled:
-                        await self._heal(call)
-                except errors.StoreError as error:
-                    logger.warning("call %s: its outcome is not on record yet: %s", call, error)
-                    await anyio.sleep(_PAUSE)
-                else:
-                    return
-        logger.error(
-            "call %s: its outcome (%s) could not be put on record: for other processes its "
-            "idempotency key is unknown",
-            call,
-            state,
-        )
-
-    async def _heal(self, call: Call) -> None:
-        """Accept a call of which another process has an event."""
-        found = await self._keys.find_key(token=call.reference)
-        if found is not None and found.request_id and not call.placement.settled:
-            call.attach(found.request_id)
-
-
-def _outcome_of(
-    call: Call, stopped: errors.CallNotPlaced | None
-) -> tuple[KeyState, str | None, str]:
-    """Return what is known of a call whose attempts are over, its id, and the reason."""
-    placement = call.placement
-    if placement.request_id is not None:  # an event proved it
-        return KeyState.PLACED, placement.request_id, ""
-    if placement.settled:
-        unknown = isinstance(placement.error, errors.CallOutcomeUnknown)
-        return (KeyState.UNKNOWN if unknown else KeyState.ABSENT), None, str(placement.error)
-    last = placement.verdicts[-1] if placement.verdicts else None
-    if last is not None and last.outcome is Outcome.ACCEPTED:
-        return KeyState.PLACED, last.request_id, ""
-    unsure = [each for each in placement.verdicts if each.outcome is Outcome.UNKNOWN]
-    if unsure:
-        return KeyState.UNKNOWN, None, unsure[-1].detail
-    return KeyState.ABSENT, None, str(stopped) if last is None else last.detail
-
-
-def _fail_unread(call: Call, why: str) -> None:
-    """Settle a call whose key could not be looked up: an earlier call may have it."""
-    if not call.placement.settled:
-        call.fail(
-            errors.CallOutcomeUnknown(
-                f"{why}: an earlier call of this idempotency key may have rung a phone; make the "
-                "call again with the same key",
-                reference=call.reference,
-                cause=why,
-            )
-        )
 
 
 def _request_of(job: PlacementJob) -> CallRequest:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 import struct
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NoReturn, Protocol
 
 import anyio
 import httpx
@@ -19,9 +19,11 @@ from telecmi_async.simulator.fault import Breach
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from contextlib import AbstractContextManager
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
+    from types import TracebackType
 
     from telecmi_async.http_server import HttpConnection, HttpRequest, HttpResponse
+    from telecmi_async.service.service import CallService
     from telecmi_async.simulator.replies import Decision
 
 _BREAKS: Final[Mapping[Breach, tuple[type[httpx.TransportError], str]]] = {
@@ -61,15 +63,18 @@ class SimulatorTransport(httpx.AsyncBaseTransport):
     one. A read time-out that is shorter ends the request as it would over a network: the
     call was placed, and the caller never learns its id. A connection that breaks raises what
     it would raise over a network. Requests are handed over inside a context of ``placing``.
+    ``context`` lives as long as the transport does.
     """
 
     def __init__(
         self,
         simulator: RequestHandler,
         placing: Callable[[], AbstractContextManager[object]] = nullcontext,
+        context: object = None,
     ) -> None:
         self._simulator = simulator
         self._placing = placing
+        self._context = context
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Answer one request."""
@@ -94,6 +99,33 @@ class SimulatorTransport(httpx.AsyncBaseTransport):
         answer = decision.answer
         return httpx.Response(
             answer.status, headers=answer.all_headers(), stream=httpx.ByteStream(answer.body)
+        )
+
+
+class ServiceContext:
+    """Opens a service of a simulator, and closes it.
+
+    The service keeps it: else one that is entered by hand would be closed at once.
+    """
+
+    opened: AbstractAsyncContextManager[CallService]
+
+    async def __aenter__(self) -> CallService:
+        return await self.opened.__aenter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool | None:
+        return await self.opened.__aexit__(kind, error, trace)
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AttributeError(
+            f"{name!r} needs a service that is open: async with simulator.service(…) as service, "
+            "or service = await stack.enter_async_context(simulator.service(…)) with an "
+            "AsyncExitStack"
         )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from typing import Final, Literal, TypeAlias, cast
 
-from attrs import define, field
+from attrs import define, field, fields
 
 from telecmi_async._internal import validators
 from telecmi_async._internal.messages import shown
@@ -80,6 +80,10 @@ def _parse_callees(value: Mapping[int | str, Callee]) -> dict[int, Callee]:
     return found
 
 
+def _count_of(callees: Mapping[int, Callee]) -> str:
+    return f"<{len(callees)} numbers>"
+
+
 @define(kw_only=True, eq=False)
 class SimulatorOptions:
     """The options of a `Simulator`, which explains them."""
@@ -115,7 +119,9 @@ class SimulatorOptions:
     )
     answered_share: float = field(default=1.0, validator=validators.share)
     magic: bool = field(default=True, validator=validators.flag)
-    callees: dict[int, Callee] = field(factory=dict[int, Callee], converter=_parse_callees)
+    callees: dict[int, Callee] = field(
+        factory=dict[int, Callee], converter=_parse_callees, repr=_count_of
+    )
     webhooks: Webhooks = field(factory=Webhooks, converter=parse_webhooks)
     speed: float = field(default=1.0, validator=validators.positive)
     starts_at: datetime = field(
@@ -127,13 +133,22 @@ class SimulatorOptions:
         default=None, repr=False, validator=must_be("a function, or None", _is_observer)
     )
     #: The rules by which requests go wrong, besides the options; they may change at any time.
-    faults: Faults = field(init=False, factory=Faults)
+    faults: Faults = field(init=False, factory=Faults, repr=False)
 
     def __attrs_post_init__(self) -> None:
         # Credentials that a service would refuse could only ever be answered with 420.
         credentials = Credentials(self.app_id, self.secret)
         self.app_id = credentials.app_id
         self.secret = credentials.secret.reveal()
+
+    def __repr__(self) -> str:
+        plain, given = SimulatorOptions(), list[str]()
+        for option in fields(SimulatorOptions):
+            value = cast("object", getattr(self, option.name))
+            if option.repr and value != getattr(plain, option.name):
+                words = option.repr(value) if callable(option.repr) else repr(value)
+                given.append(f"{option.name}={words}")
+        return f"Simulator({', '.join(given)})"
 
 
 def callee_at(options: SimulatorOptions, to: int, attempt: int) -> Callee:

@@ -24,7 +24,11 @@ from telecmi_async.simulator import chance, replies
 from telecmi_async.simulator.api import SimulatedApi
 from telecmi_async.simulator.call import SimulatedCall
 from telecmi_async.simulator.delivery import WebhookSender
-from telecmi_async.simulator.fronts import SimulatorTransport, answer_on_port
+from telecmi_async.simulator.fronts import (
+    ServiceContext,
+    SimulatorTransport,
+    answer_on_port,
+)
 from telecmi_async.simulator.options import SimulatorOptions
 from telecmi_async.simulator.page import Page
 from telecmi_async.simulator.replies import Decision
@@ -44,7 +48,7 @@ logger = logging.getLogger("telecmi_async.simulator")
 _NAMED_AT_MOST: Final = 5
 
 
-@define(kw_only=True, eq=False)
+@define(kw_only=True, eq=False, repr=False)
 class Simulator(SimulatorOptions):
     """TeleCMI's make-call API on this machine, with a log of what it dialled.
 
@@ -235,9 +239,12 @@ class Simulator(SimulatorOptions):
         ):
             yield f"http://{f'[{host}]' if ':' in host else host}:{found}/v2"
 
-    @asynccontextmanager
-    async def service(self, **options: Any) -> AsyncGenerator[CallService]:
+    def service(self, **options: Any) -> AbstractAsyncContextManager[CallService]:
         """Open a `CallService` whose calls all end here, in process.
+
+        Open it with ``async with simulator.service(…) as service``, or in a notebook by
+        ``await stack.enter_async_context(simulator.service(…))`` with a
+        ``contextlib.AsyncExitStack``.
 
         Time passes in its calls. If it has a `Receiver` among its ``events``, and ``webhooks``
         has no target, events of its calls go to that receiver, and so do those of calls of
@@ -246,6 +253,14 @@ class Simulator(SimulatorOptions):
         Args:
             options: The service's own, such as ``rate`` and ``retry``.
         """
+        context = ServiceContext()
+        context.opened = self._open_service(options, context)
+        return context
+
+    @asynccontextmanager
+    async def _open_service(
+        self, options: Mapping[str, Any], context: ServiceContext
+    ) -> AsyncGenerator[CallService]:
         from telecmi_async.service.service import CallService  # noqa: PLC0415  # see below
 
         # The simulator is also used by itself, and the service is most of the package.
@@ -255,7 +270,9 @@ class Simulator(SimulatorOptions):
         async with (
             self.running(),
             httpx.AsyncClient(
-                transport=SimulatorTransport(self, partial(self._world.placed_for, home))
+                transport=SimulatorTransport(
+                    self, partial(self._world.placed_for, home), context
+                )
             ) as client,
             CallService(self.app_id, self.secret, http_client=client, **options) as service,
         ):

@@ -252,6 +252,46 @@ async def test_a_campaign_is_opened_once_at_a_time() -> None:
         assert handlers_of(here.receiver) == 0
 
 
+async def test_of_two_tasks_that_open_a_campaign_one_is_refused() -> None:
+    """A campaign that is being opened is open already for another task."""
+    async with scene() as here:
+        campaign = here.campaign()
+        entered: list[bool] = []
+
+        async def enter() -> None:
+            try:
+                async with campaign:
+                    entered.append(True)
+                    await anyio.sleep(1)
+            except ConfigurationError:
+                entered.append(False)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(enter)
+            tasks.start_soon(enter)
+
+        assert sorted(entered) == [False, True]
+        assert handlers_of(here.receiver) == 0
+
+
+async def test_a_campaign_that_could_not_be_opened_is_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It may be opened again."""
+
+    def fail(*_: object) -> None:
+        raise StoreError("it is gone")
+
+    async with scene() as here:
+        campaign = here.campaign()
+        with monkeypatch.context() as patch:
+            patch.setattr(event_recorder.EventRecorder, "open", fail)
+            with pytest.raises(StoreError):
+                await campaign.__aenter__()
+        async with campaign:
+            assert handlers_of(here.receiver) == 1
+
+
 async def test_a_context_without_events_does_nothing() -> None:
     """A campaign that receives no events can be opened all the same."""
     async with scene() as here, here.campaign(without_events=True):

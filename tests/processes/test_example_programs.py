@@ -222,11 +222,12 @@ def test_a_fastapi_backend() -> None:
 
 
 def test_one_click_is_one_call() -> None:
-    """Clicks that are repeated, also after a restart, get the id of the same call."""
+    """Clicks that are repeated, also after a restart, get the id of the same call; one rate holds."""
     simulator = Simulator(seed=7, speed=100)
     replies = []
     with serving(simulator) as environ:
         environ |= {"TELECMI_WEBHOOK_TOKEN": TOKEN, "CALLS_LEDGER": "calls.db"}
+        environ |= {"CALLS_PER_SECOND": "0.5"}
         for _ in range(2):
             with served("one_click_one_call:app", environ) as url:
                 simulator.webhooks = Webhooks(f"{url}/telecmi/{TOKEN}")
@@ -238,6 +239,7 @@ def test_one_click_is_one_call() -> None:
     assert first == again != other
     assert after_restart == [first, first, other]
     assert simulator.requests == simulator.numbers() == 2
+    assert simulator.calls[1].at - simulator.calls[0].at > 1.9
 
 
 @pytest.mark.anyio

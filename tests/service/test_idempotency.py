@@ -26,14 +26,18 @@ from telecmi_async import (
     InvalidCall,
     NotSent,
     Play,
+    RateLimit,
     Receiver,
     RetryPolicy,
     Speak,
     StoreError,
     Stream,
+    TelecmiError,
 )
+from telecmi_async.calls.call import Call
 from telecmi_async.ledger import KeyState, SqliteLedger
 from telecmi_async.service.keyed_calls import fingerprint_of
+from telecmi_async.service.keyed_send import keyed_outcome
 from telecmi_async.testing import cancel_everywhere
 
 if TYPE_CHECKING:
@@ -420,6 +424,24 @@ async def test_a_key_that_is_forgotten_while_it_is_waited_for_is_free() -> None:
 # -- cancellation
 
 
+@pytest.mark.parametrize(
+    ("error", "state"),
+    [
+        (CallOutcomeUnknown("lost", reference="r", cause="lost"), KeyState.UNKNOWN),
+        (CallCancelled("cancelled"), KeyState.ABSENT),
+    ],
+)
+async def test_a_call_that_is_settled_already_is_put_on_record_as_it_is(
+    error: TelecmiError, state: KeyState
+) -> None:
+    """What its handle says is what other processes learn."""
+    call = Call(None, source=None, region=None)
+    call.fail(error)
+    call.report()
+
+    assert keyed_outcome(call, None) == (state, None, str(error))
+
+
 async def test_a_call_of_another_service_cannot_be_cancelled() -> None:
     """Who waits for another service's call and cancels learns that a phone may ring."""
     ledger, telecmi = MemoryLedger(), FakeTelecmi(delay=5)
@@ -477,6 +499,135 @@ async def test_a_repeated_click_that_is_cancelled_gets_the_call_that_was_placed(
         assert (await handle).request_id == first.request_id
 
     assert len(telecmi.requests) == 1
+
+
+@pytest.mark.parametrize("end", ["cancelled", "no turn", "closed"])
+@pytest.mark.parametrize("delay", [1, 20], ids=["placed", "under way"])
+async def test_a_call_that_waited_while_another_process_placed_its_key(
+    end: str, delay: float
+) -> None:
+    """A call that leaves the queue without a request looks its key up before it says that none rang."""
+    ledger = MemoryLedger()
+    slow, quick = FakeTelecmi(delay=60), FakeTelecmi(delay=delay)
+    rate = RateLimit(max_in_flight=1, queue_timeout=5 if end == "no turn" else None)
+    async with quick.service(ledger=ledger) as two:
+        async with slow.service(ledger=ledger, rate=rate) as one:
+            one.make_call(to=TO + 1, pcmo=FLOW)
+            first = click(one)
+            await anyio.sleep(2)
+            second = click(two)
+            await anyio.sleep(2)
+            if end == "cancelled":
+                first.cancel()
+            if end == "no turn":
+                await anyio.sleep(2)
+            if end != "closed":
+                error = await error_of(first)
+        if end == "closed":
+            error = await error_of(first)
+        await second
+
+    waits = delay > 5 and end != "no turn"
+    assert isinstance(error, CallOutcomeUnknown) if waits else error is None
+    assert waits or first.request_id == second.request_id
+    assert first.reference == second.reference
+    assert len(quick.requests) == 1
+
+
+@pytest.mark.parametrize("other", [False, True], ids=["free", "taken"])
+async def test_a_placement_that_fails_before_its_claim_looks_the_key_up(
+    monkeypatch: pytest.MonkeyPatch, *, other: bool
+) -> None:
+    """A call that a fault keeps from being placed gets the call that has its key, if one has."""
+    ledger, telecmi = MemoryLedger(), FakeTelecmi()
+    async with telecmi.service(ledger=ledger) as one, telecmi.service(ledger=ledger) as two:
+
+        async def fail(_: object) -> None:
+            if other:
+                await click(two)
+            raise KeyError("a fault")
+
+        monkeypatch.setattr(one._parts.placer, "_make_attempts", fail)
+        handle = click(one)
+        error = await error_of(handle)
+
+    if other:
+        assert handle.request_id
+    else:
+        assert isinstance(error, NotSent)
+        assert "see the log" in str(error)
+
+
+class DeafWhenAsked(MemoryLedger):
+    """A ledger that cannot be read from the second time on."""
+
+    reads = 0
+
+    async def find_key(  # type: ignore[override]  # mypy wants a CoroutineType
+        self, *, key: str | None = None, token: str | None = None
+    ) -> KeyedCall | None:
+        """Find a call, or fail."""
+        self.reads += 1
+        if self.reads > 1:
+            raise StoreError("it is gone")
+        return await super().find_key(key=key, token=token)
+
+
+async def test_a_cancelled_call_whose_key_cannot_be_read_may_have_rung() -> None:
+    """Another process may have placed the key while this call was queued."""
+    ledger, telecmi = DeafWhenAsked(), FakeTelecmi(delay=20)
+    async with telecmi.service(ledger=ledger, rate=RateLimit(max_in_flight=1)) as service:
+        service.make_call(to=TO + 1, pcmo=FLOW)
+        handle = click(service)
+        await anyio.sleep(1)
+        assert not handle.cancel()
+        error = await error_of(handle)
+
+    assert isinstance(error, CallOutcomeUnknown)
+    assert "same key" in str(error)
+
+
+async def test_a_call_that_is_cancelled_at_once_knows_who_has_its_key() -> None:
+    """A click that is cancelled before its first step never says that no phone rang."""
+    ledger, telecmi = SlowLookUps(), FakeTelecmi(delay=20)
+    async with telecmi.service(ledger=ledger) as one, telecmi.service(ledger=ledger) as two:
+        handle = click(one)
+        handle.cancel()
+        await anyio.sleep(1)
+        other = click(two)
+        error = await error_of(handle)
+        await other
+
+    assert isinstance(error, CallOutcomeUnknown)
+    assert error.reference == other.reference
+    assert len(telecmi.requests) == 1
+
+
+@pytest.mark.parametrize("fails", [10, 600])
+async def test_a_claim_of_unknown_fate_says_that_the_key_may_have_rung(fails: int) -> None:
+    """If a claim fails, and another process has the key or nothing can be read, a phone may ring."""
+    ledger, telecmi = MemoryLedger(), FakeTelecmi(delay=1)
+    slow = FakeTelecmi(delay=5)
+    async with (
+        slow.service(ledger=ledger, rate=RateLimit(max_in_flight=1)) as one,
+        telecmi.service(ledger=ledger) as two,
+    ):
+        one.make_call(to=TO + 1, pcmo=FLOW)
+        first = click(one)
+        await anyio.sleep(2)
+        second = await click(two)
+        ledger.gone = True
+        await anyio.sleep(fails)
+        ledger.gone = False
+        error = await error_of(first)
+
+    if fails < 100:
+        assert error is None
+        assert first.request_id == second.request_id
+    else:
+        assert isinstance(error, CallOutcomeUnknown)
+        assert "same key" in str(error)
+    assert len(slow.requests) == 1
 
 
 @pytest.mark.parametrize("after", [accepted, lambda _: LOST], ids=["accepted", "lost"])
@@ -598,6 +749,22 @@ async def test_an_event_heals_all_handles_of_an_unknown_call() -> None:
         found = [(handle.status, handle.request_id) for handle in (second, third)]
 
     assert found == [(CallStatus.PROGRESS, "r7")] * 2
+
+
+class SlowLookUps(MemoryLedger):
+    """A ledger whose first look-up takes five seconds, and shows what was there before."""
+
+    first = True
+
+    async def find_key(  # type: ignore[override]  # mypy wants a CoroutineType
+        self, *, key: str | None = None, token: str | None = None
+    ) -> KeyedCall | None:
+        """Find a call."""
+        found = await super().find_key(key=key, token=token)
+        if self.first:
+            self.first = False
+            await anyio.sleep(5)
+        return found
 
 
 class ForgottenWhenHealed(MemoryLedger):

@@ -13,7 +13,7 @@ from telecmi_async._internal.secrets import Secret
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.http_server import ConnectionLimits
 from telecmi_async.phone import Region
-from telecmi_async.simulator import Envelope, Simulator
+from telecmi_async.simulator import Callee, Envelope, Simulator, Webhooks
 
 if TYPE_CHECKING:
     from telecmi_async.simulator.replies import Decision
@@ -102,6 +102,21 @@ def test_records_and_simulators_show_no_number_and_no_secret() -> None:
     assert "19170000001" not in shown
     assert "19170000000" not in shown
     assert "very-secret" not in shown
+
+
+def test_a_simulator_shows_the_options_that_differ_from_their_defaults() -> None:
+    """The repr is as long as what was given; callees are counted, since their numbers are secret."""
+    simulator = Simulator(seed=3, latency=0.5, callees={19170000001: Callee()}, keep=None)
+    simulator.webhooks = Webhooks("https://example.com/t0ken", drop_share=0.1)
+    simulator.talk = (5.0, 40.0)
+
+    assert repr(Simulator()) == "Simulator()"
+    shown = repr(simulator)
+    assert shown.startswith(
+        "Simulator(seed=3, latency=(0.5, 0.5), keep=None, callees=<1 numbers>, "
+        "webhooks=Webhooks(dialect="
+    )
+    assert "t0ken" not in shown
 
 
 @pytest.mark.parametrize("name", ["appid", "secret", "from", "to", "pcmo"])

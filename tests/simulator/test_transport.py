@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import gc
+import weakref
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import httpx
 import pytest
 
-from telecmi_async import RateLimit
+from telecmi_async import Hangup, RateLimit
 from telecmi_async.simulator import Simulator
 
 if TYPE_CHECKING:
@@ -146,3 +148,26 @@ async def test_a_service_comes_with_the_simulator() -> None:
     }
     assert simulator.requests > 100
     assert simulator.busiest_second() <= 50
+
+
+async def test_a_service_that_is_entered_by_hand_stays_open() -> None:
+    """A notebook may enter the context without keeping it: it is not closed by the collector."""
+    simulator = Simulator()
+    context = simulator.service(from_=19170000000)
+    service, kept = await context.__aenter__(), weakref.ref(context)
+    del context
+    gc.collect()
+    await anyio.sleep(0.1)
+    found = kept()
+
+    assert (await service.make_call(to=19170000001, pcmo=[Hangup()])).accepted
+    assert found is not None
+    await found.__aexit__(None, None, None)
+
+
+async def test_a_service_that_is_not_open_says_how_it_is_opened() -> None:
+    """What `Simulator.service` returns makes no calls until it is entered."""
+    context: Any = Simulator().service(from_=19170000000)
+
+    with pytest.raises(AttributeError, match=r"'make_call' needs .* async with simulator"):
+        context.make_call(to=19170000001, pcmo=[Hangup()])

@@ -1,229 +1,267 @@
 """Kill web workers at random while clients repeat their clicks, and count the calls of each key.
 
 ``python tests/support/click_crash.py --kills 200`` runs ``docs/examples/one_click_one_call.py`` in
-several uvicorn workers on one ledger, SQLite's or with ``--postgres`` PostgreSQL's. Clients repeat
-each click until it is answered. At the end the simulator's log shows how often each key's phone
-rang; a key may ring once, and what was answered must be true.
+uvicorn with several workers on one ledger, SQLite's or with ``--postgres`` PostgreSQL's. uvicorn
+starts another worker for each that was killed. Clicks come at a steady rate, whatever happens; each
+is repeated until it is answered, also while it is being answered, and some are made twice at the
+same moment. When all kills are done and no webhook is under way, the simulator's own log shows how
+often each key's phone rang. A key may ring once, and what was answered must be true.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import random
 import signal
-import socket
-import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import httpx
 from project_paths import DOCS
+from web_server import WebServer
 
 from telecmi_async.events.receiver import new_token
 from telecmi_async.simulator import Fault, Simulator, Webhooks
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 FIRST = 19170100000
+#: Longer than the lease of a key whose worker was killed.
+PATIENCE = 180.0
+# After so many seconds an impatient user clicks again, while the first click is being answered.
+_IMPATIENT = (0.2, 1.0, 5.0, 60.0)
+# The share of clicks that are made twice at the same moment.
+_DOUBLE = 0.2
+_MOST_CLICKS = 400
 
 
 @attrs.define
 class Clicked:
-    """What a run counted."""
+    """What a run counted; each key is in one of the lines from `placed` to `unanswered`.
+
+    Args:
+        kills: How many workers were killed.
+        requests: How many requests were sent, and how many of them got no answer.
+        broken: How many of them were under way in a worker that was killed.
+        keys: How many keys there were.
+        placed: Keys that rang once, and whose last answer has the call's id.
+        healed: How many of those were answered before with "may have been called".
+        unknown: Keys whose last answer is "may have been called".
+        unknown_rang: How many of those rang, and no event of theirs was received.
+        twice: Keys that rang more than once.
+        wrong: Keys that were answered with an id that their call does not have.
+        forgotten: Keys that rang, and whose last answer says that no phone did, or none came.
+        unanswered: Other keys without an answer for good.
+        strange: Calls of no key, or to another number than the key's.
+        exit_code: How the server ended when it was asked to.
+    """
 
     kills: int = 0
+    requests: int = 0
+    broken: int = 0
     keys: int = 0
     placed: int = 0
-    #: Keys whose phone rang more than once.
-    twice: int = 0
-    #: Keys that were answered with "may have been called".
+    healed: int = 0
     unknown: int = 0
-    #: Keys that were answered with an id which the simulator did not give to their call.
+    unknown_rang: int = 0
+    twice: int = 0
     wrong: int = 0
-    #: Keys that rang, and whose last answer says that none did.
     forgotten: int = 0
-    #: Keys without an answer.
     unanswered: int = 0
+    strange: int = 0
+    exit_code: int | None = None
 
     @property
     def bad(self) -> int:
         """How many keys broke a promise."""
-        return self.twice + self.wrong + self.forgotten + self.unanswered
+        return self.twice + self.wrong + self.forgotten + self.unanswered + self.strange
 
 
-def free_port() -> int:
-    """Return a port that no process listens on."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
-class Workers:
-    """The web workers, each a process with a port of its own."""
-
-    def __init__(self, count: int, environment: dict[str, str]) -> None:
-        self.ports = [free_port() for _ in range(count)]
-        self.processes: list[subprocess.Popen[bytes] | None] = [None] * count
-        self._environment = environment
-
-    def start(self, index: int) -> None:
-        """Start one worker."""
-        command = [
-            sys.executable,
-            "-m",
-            "uvicorn",
-            "one_click_one_call:app",
-            "--log-level=error",
-        ]
-        self.processes[index] = subprocess.Popen(
-            [*command, f"--app-dir={DOCS / 'examples'}", f"--port={self.ports[index]}"],
-            env=self._environment,
-            stdin=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-
-    def kill(self, index: int) -> None:
-        """Kill a worker in the middle of what it does."""
-        process = self.processes[index]
-        if process is not None:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-
-
+@attrs.define(eq=False)
 class ClickRun:
     """One run: a simulator, workers, clients and a killer."""
 
-    def __init__(self, settings: argparse.Namespace) -> None:
-        self.settings = settings
-        self.random = random.Random(settings.seed)
-        self.rang: Counter[str] = Counter()
-        self.ids: dict[str, set[str]] = {}
-        self.answers: dict[str, tuple[int, Any]] = {}
-        self.counted = Clicked()
-        self.over = False
+    settings: argparse.Namespace
+    counted: Clicked = attrs.field(factory=Clicked, init=False)
+    #: The answers of each key that count, in order.
+    _answers: dict[str, list[tuple[int, Any]]] = attrs.field(factory=dict, init=False)
+    _numbers: dict[str, int] = attrs.field(factory=dict, init=False)
+    _chance: random.Random = attrs.field(init=False)
 
-    async def run(self, folder: Path, ledger: str) -> Clicked:
+    def __attrs_post_init__(self) -> None:
+        self._chance = random.Random(self.settings.seed)
+
+    async def run(self, ledger: str) -> Clicked:
         """Run until all kills were made and every click is answered."""
         token = new_token()
+        simulator = self._simulator()
+        async with simulator.serve() as base_url:
+            server = WebServer(
+                "one_click_one_call:app",
+                DOCS / "examples",
+                self.settings.workers,
+                {
+                    "TELECMI_APP_ID": str(simulator.app_id),
+                    "TELECMI_SECRET": simulator.secret,
+                    "TELECMI_FROM": "19170000000",
+                    "TELECMI_BASE_URL": base_url,
+                    "TELECMI_WEBHOOK_TOKEN": token,
+                    "CALLS_LEDGER": ledger,
+                    "CALLS_PER_SECOND": f"{2 * self.settings.rate}",
+                },
+            )
+            target = f"{server.url}/telecmi/{token}"
+            simulator.webhooks = Webhooks(target, delay=(0.0, 60.0), drop_share=0.1)
+            limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+            try:
+                await server.ready()
+                async with httpx.AsyncClient(limits=limits) as client:
+                    await self._click_and_kill(client, server)
+                    await self._ask_again(client, server, simulator)
+                self.counted.exit_code = await asyncio.to_thread(server.stop)
+            finally:
+                server.end()
+        return self._count(simulator)
+
+    def _simulator(self) -> Simulator:
         simulator = Simulator(
             seed=self.settings.seed,
-            latency=(0.0, 0.3),
+            latency=(0.0, 0.4),
             magic=False,
-            speed=60.0,
+            speed=self.settings.speed,
             keep=None,
             error_502_share=0.05,
             error_502_kind="gateway",
             gateway_placed_share=0.5,
         )
-        for kind in ("reset", "reset_placed"):
+        for kind in ("vendor_502", "reset", "reset_placed"):
             simulator.faults.add(Fault(kind, share=0.03))
-        async with simulator.serve() as base_url:
-            environment = os.environ | {
-                "TELECMI_APP_ID": str(simulator.app_id),
-                "TELECMI_SECRET": simulator.secret,
-                "TELECMI_FROM": "19170000000",
-                "TELECMI_BASE_URL": base_url,
-                "TELECMI_WEBHOOK_TOKEN": token,
-                "CALLS_LEDGER": ledger,
-            }
-            workers = Workers(self.settings.workers, environment)
-            target = f"http://127.0.0.1:{workers.ports[0]}/telecmi/{token}"
-            simulator.webhooks = Webhooks(target, delay=(0.0, 5.0))
-            for index in range(self.settings.workers):
-                workers.start(index)
-            try:
-                async with httpx.AsyncClient(timeout=60) as client:
-                    clients = [
-                        asyncio.create_task(self.click(client, workers, n))
-                        for n in range(self.settings.clients)
-                    ]
-                    await self.kill(workers)
-                    await asyncio.gather(*clients)
-            finally:
-                for index in range(self.settings.workers):
-                    workers.kill(index)
-        return self.count(simulator)
+        return simulator
 
-    async def kill(self, workers: Workers) -> None:
-        """Kill one worker after another, and start it again."""
-        await asyncio.sleep(3)
-        for _ in range(self.settings.kills):
-            await asyncio.sleep(self.random.uniform(0.05, self.settings.pause))
-            index = self.random.randrange(self.settings.workers)
-            await asyncio.to_thread(workers.kill, index)
-            workers.start(index)
-            self.counted.kills += 1
-        self.over = True
+    async def _click_and_kill(self, client: httpx.AsyncClient, server: WebServer) -> None:
+        most = asyncio.Semaphore(_MOST_CLICKS)
+        async with asyncio.TaskGroup() as tasks:
+            killer = tasks.create_task(self._kill(server))
+            while not killer.done():
+                key = f"{len(self._numbers) + 1}"
+                self._numbers[key] = FIRST + len(self._numbers)
+                for _ in range(2 if self._chance.random() < _DOUBLE else 1):
+                    await most.acquire()
+                    task = tasks.create_task(self._click(client, server.url, key))
+                    task.add_done_callback(lambda _: most.release())
+                await asyncio.sleep(1 / self.settings.rate)
 
-    async def click(self, client: httpx.AsyncClient, workers: Workers, number: int) -> None:
-        """Click for one order after another, each until it is answered for good."""
-        order = 0
-        while not self.over:
-            order += 1
-            key = f"{number}-{order}"
-            until = time.monotonic() + 240
-            while time.monotonic() < until:
-                port = self.random.choice(workers.ports)
-                to = FIRST + number * 10_000 + order
-                url = f"http://127.0.0.1:{port}/orders/{key}/call?to={to}"
-                try:
-                    reply = await client.post(url)
-                except httpx.HTTPError:  # the worker is gone, or not there yet
-                    await asyncio.sleep(0.05)
-                    continue
-                self.answers[key] = (reply.status_code, reply.json())
-                if reply.status_code in {200, 409}:
-                    break
-                await asyncio.sleep(0.05)
-            self.counted.keys += 1
+    async def _kill(self, server: WebServer) -> None:
+        """Kill one worker after another; uvicorn starts it again."""
+        await asyncio.sleep(2)
+        while self.counted.kills < self.settings.kills:
+            await asyncio.sleep(self._chance.uniform(0.2, self.settings.pause))
+            self.counted.kills += await asyncio.to_thread(
+                server.signal_one, signal.SIGKILL, self._chance
+            )
 
-    def count(self, simulator: Simulator) -> Clicked:
+    async def _click(self, client: httpx.AsyncClient, url: str, key: str) -> None:
+        """Click until the key is answered for good."""
+        until = time.monotonic() + PATIENCE
+        while time.monotonic() < until:
+            if await self._ask(client, url, key, self._chance.choice(_IMPATIENT)) in {200, 409}:
+                return
+            await asyncio.sleep(0.1)
+
+    async def _ask(
+        self, client: httpx.AsyncClient, url: str, key: str, patience: float
+    ) -> int | None:
+        """Send one request, and return the status of its answer."""
+        address = f"{url}/orders/{key}/call?to={self._numbers[key]}"
+        self.counted.requests += 1
+        try:
+            reply = await client.post(address, timeout=httpx.Timeout(patience, connect=60))
+        except (httpx.ReadTimeout, httpx.ConnectError):
+            return None
+        except httpx.HTTPError:  # the worker is gone
+            self.counted.broken += 1
+            return None
+        self._answers.setdefault(key, []).append((reply.status_code, reply.json()))
+        return reply.status_code
+
+    async def _ask_again(
+        self, client: httpx.AsyncClient, server: WebServer, simulator: Simulator
+    ) -> None:
+        """Ask for the unknown ones once more, when all webhooks have arrived."""
+        for _ in range(600):
+            if not simulator.live:
+                break
+            await asyncio.sleep(0.2)
+        unknown = [key for key, answers in self._answers.items() if answers[-1][0] == 409]
+        for key in unknown:
+            await self._click(client, server.url, key)
+
+    def _count(self, simulator: Simulator) -> Clicked:
         """Compare what was answered with what the simulator did."""
-        found = self.counted
+        found, rang = self.counted, Counter[str]()
+        ids: dict[str, str] = {}
         for call in simulator.calls:
             params: Any = call.extra_params
             key = str(params["order"])
-            self.rang[key] += 1
-            self.ids.setdefault(key, set()).add(call.request_id)
-        found.placed = len(self.rang)
-        found.twice = sum(count > 1 for count in self.rang.values())
-        found.unanswered = found.keys - len(self.answers)
-        for key, (status, body) in self.answers.items():
-            if status == 200:
-                found.wrong += body["request_id"] not in self.ids.get(key, set())
+            rang[key] += 1
+            ids[key] = call.request_id
+            found.strange += self._numbers.get(key) != call.to
+        found.keys = len(self._numbers)
+        for key in self._numbers:
+            answers = self._answers.get(key, [])
+            said = {body["request_id"] for status, body in answers if status == 200}
+            status = answers[-1][0] if answers else None
+            if rang[key] > 1:
+                found.twice += 1
+            elif said - {ids.get(key)}:
+                found.wrong += 1
+            elif status == 200:
+                found.placed += 1
+                found.healed += any(earlier == 409 for earlier, _ in answers)
             elif status == 409:
                 found.unknown += 1
+                found.unknown_rang += rang[key]
+            elif rang[key]:
+                found.forgotten += 1
             else:
-                found.forgotten += key in self.rang
+                found.unanswered += 1
         return found
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Return the settings of a run."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--workers", type=int, default=3)
+    parser.add_argument("--rate", type=float, default=20.0, help="clicks per second")
+    parser.add_argument(
+        "--pause", type=float, default=3.0, help="most seconds between two kills"
+    )
+    parser.add_argument("--speed", type=float, default=60.0, help="of the simulated time")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--postgres", action="store_true")
+    return parser.parse_args(arguments)
 
 
 def main() -> None:
     """Run once, and print what was counted."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kills", type=int, default=200)
-    parser.add_argument("--workers", type=int, default=3)
-    parser.add_argument("--clients", type=int, default=24)
-    parser.add_argument(
-        "--pause", type=float, default=1.5, help="most seconds between two kills"
-    )
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--postgres", action="store_true")
-    settings = parser.parse_args()
+    settings = parse()
     with tempfile.TemporaryDirectory(prefix="tcm-click-") as folder:
         ledger = str(Path(folder) / "calls.db")
         if settings.postgres:
             from pg_server import shared  # noqa: PLC0415  # of the full group
 
             ledger = shared().database(f"clicks{settings.seed}")
-        found = asyncio.run(ClickRun(settings).run(Path(folder), ledger))
+        found = asyncio.run(ClickRun(settings).run(ledger))
     sys.stdout.write(f"{found}\n")
-    sys.exit(found.bad > 0)
+    sys.exit(found.bad > 0 or found.exit_code != 0)
 
 
 if __name__ == "__main__":
