@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from telecmi_async._internal.public_names import public_dir
 from telecmi_async.campaigns.campaign import Campaign
+from telecmi_async.campaigns.change import change_settings
 from telecmi_async.campaigns.redial import Redial
 from telecmi_async.campaigns.rules import CampaignRules, CostCap, DailyCap, FrequencyCap
 from telecmi_async.campaigns.settings import (
@@ -29,6 +30,7 @@ __all__ = [
     "Redial",
     "Retries",
     "UnknownPolicy",
+    "change_settings",
     "country_of",
     "zones_of",
 ]

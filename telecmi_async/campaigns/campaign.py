@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Literal, Self, SupportsIndex
 
 import attrs
 
@@ -14,8 +14,10 @@ from telecmi_async._internal.event_loop import InterruptNotice
 from telecmi_async._internal.messages import did_you_mean, mask
 from telecmi_async._internal.seams import check_function, check_implements, check_instance
 from telecmi_async._internal.tasks import first_failure
+from telecmi_async.campaigns.change import UNCHANGED, change_settings
 from telecmi_async.campaigns.event_recorder import EventRecorder
 from telecmi_async.campaigns.settings import CampaignSettings, CampaignTimeouts
+from telecmi_async.campaigns.settings_in_use import SettingsInUse
 from telecmi_async.campaigns.supervisor import Supervisor, report_progress
 from telecmi_async.campaigns.worker import Worker
 from telecmi_async.errors import ConfigurationError
@@ -23,10 +25,20 @@ from telecmi_async.ledger.protocol import Ledger
 from telecmi_async.pacing.shared import SharedLimits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncGenerator, Callable
     from types import TracebackType
 
-    from telecmi_async.ledger import CampaignState, Loaded, NewContact
+    from telecmi_async.campaigns.change import Unchanged
+    from telecmi_async.campaigns.redial import Redial
+    from telecmi_async.campaigns.rules import CampaignRules
+    from telecmi_async.campaigns.settings import Pace, Retries, UnknownPolicy
+    from telecmi_async.ledger import (
+        CampaignChange,
+        CampaignState,
+        Loaded,
+        NewContact,
+        Withdrawn,
+    )
     from telecmi_async.service.service import CallService
 
 logger = logging.getLogger("telecmi_async")
@@ -110,7 +122,8 @@ class Campaign:
                 "limits", limits, SharedLimits, "shared limits, such as RedisLimits(url)"
             )
         self.name = name
-        self.settings = settings
+        self._given = settings
+        self._attached = False
         self._ledger = ledger
         self._running = False
         intake = None if without_events else service._runner.intake  # noqa: SLF001  # the seam for campaigns
@@ -120,7 +133,14 @@ class Campaign:
         if timeouts.timeouts is None:
             timeouts = attrs.evolve(timeouts, timeouts=service._runner.timeouts)  # noqa: SLF001  # as above
         self._worker = Worker(
-            ledger, service, name, settings, timeouts, name=worker, limits=limits
+            ledger,
+            service,
+            name,
+            SettingsInUse(settings),
+            timeouts,
+            name=worker,
+            limits=limits,
+            require_events=self._check_caps,
         )
         self._supervisor = Supervisor(self._worker)
         self._recorder = EventRecorder(self._worker, intake)
@@ -153,7 +173,7 @@ class Campaign:
             names = await ledger.campaigns()
             hint = did_you_mean(name, names) if names else "it has none"
             raise ConfigurationError(f"there is no campaign {name!r} in this ledger: {hint}")
-        return cls(
+        campaign = cls(
             ledger,
             service,
             name,
@@ -163,6 +183,8 @@ class Campaign:
             timeouts=timeouts,
             limits=limits,
         )
+        campaign._attached = True
+        return campaign
 
     async def __aenter__(self) -> Self:
         """Record the events of its calls from now on, whether or not it runs.
@@ -191,8 +213,14 @@ class Campaign:
         if opened is not None:
             await opened.__aexit__(kind, error, trace)
 
-    async def load(self, contacts: Iterable[NewContact]) -> Loaded:
+    async def load(self, contacts: Iterable[NewContact], *, by: str = "") -> Loaded:
         """Create the campaign if it is new, and add contacts; those it has stay as they are.
+
+        Workers that run take them within about a second.
+
+        Args:
+            contacts: The contacts; the iterable may be huge, and lazy.
+            by: Who loads them, for `changes`.
 
         Raises:
             ConfigurationError: The ledger has it with other settings.
@@ -200,22 +228,104 @@ class Campaign:
         """
         check_instance("contacts", contacts, Iterable, "an iterable of NewContact")
         await self._create()
-        return await self._ledger.load(self.name, contacts)
+        return await self._ledger.load(self.name, contacts, by=by)
+
+    async def withdraw(
+        self, numbers: Iterable[SupportsIndex | str], *, by: str = "", why: str = ""
+    ) -> Withdrawn:
+        """Have contacts not be dialled any more; see `Ledger.withdraw`.
+
+        Args:
+            numbers: The contacts' numbers, as people write them (else `InvalidCall`).
+            by: Who withdraws them.
+            why: The reason, in words.
+
+        Returns:
+            How many contacts were in which state, so that one knows who may still ring.
+
+        Raises:
+            StoreError: The ledger fails; withdrawing again does no harm.
+        """
+        return await self._ledger.withdraw(self.name, numbers, by=by, why=why)
+
+    async def change(
+        self,
+        *,
+        pace: Pace | None = None,
+        rules: CampaignRules | None = None,
+        retries: Retries | None = None,
+        unknown: UnknownPolicy | None = None,
+        redial: Redial | Literal[Unchanged.UNCHANGED] | None = UNCHANGED,
+        pause_after_refusals: int | Literal[Unchanged.UNCHANGED] | None = UNCHANGED,
+        by: str = "",
+    ) -> CampaignSettings:
+        """Change settings for all workers of the campaign, wherever they run.
+
+        Once it returns, no request is permitted by the earlier settings; those whose intent is on
+        record go on. Workers take the new ones within about a second. A campaign that does not
+        run takes them when it runs. A campaign that a cost cap stopped stays so until `resume`.
+
+        Args:
+            pace: How fast it dials, with the same ``shared``.
+            rules: What must hold at the moment of sending.
+            retries: When a contact that was certainly not dialled is tried again.
+            unknown: What happens to contacts whose phone may have rung.
+            redial: When contacts whose calls were not answered are redialled; ``None`` for never.
+            pause_after_refusals: After how many equal refusals it pauses; ``None`` for never.
+            by: Who changes it.
+
+        Returns:
+            The new settings. What is not given stays as it is, also if another person changes
+            it at the same time.
+
+        Raises:
+            ConfigurationError: The ledger has no such campaign, or a value cannot be changed.
+            StoreError: The ledger fails.
+        """
+        return await change_settings(
+            self._ledger,
+            self.name,
+            pace=pace,
+            rules=rules,
+            retries=retries,
+            unknown=unknown,
+            redial=redial,
+            pause_after_refusals=pause_after_refusals,
+            by=by,
+        )
+
+    def changes(self) -> AsyncGenerator[CampaignChange]:
+        """Iterate over what was changed, and by whom, oldest first; see `Ledger.changes`."""
+        return self._ledger.changes(self.name)
+
+    @property
+    def settings(self) -> CampaignSettings:
+        """The settings it goes by: the ledger's, as far as they are known here."""
+        return self._worker.settings
 
     async def _create(self) -> None:
-        if await self._ledger.create(self.name, self.settings.dump()):
+        if self._attached:
             return
-        kept = CampaignSettings.parse(await self._ledger.settings(self.name))
-        if others := self.settings.differences(kept):
+        if await self._ledger.create(self.name, self._given.dump()):
+            return
+        kept = await self._ledger.settings_revision(self.name)
+        if kept is None:
+            raise ConfigurationError(f"there is no campaign {self.name!r} in this ledger")
+        # A program may have those that it began with, or those that were changed since.
+        given = self._given
+        now, then = (CampaignSettings.parse(each) for each in (kept.settings, kept.original))
+        if others := [
+            name for name in given.differences(now) if name in given.differences(then)
+        ]:
             raise ConfigurationError(
                 f"the ledger has a campaign {self.name!r} with other settings "
                 f"({', '.join(others)}): use Campaign.attach to go on with those, or choose "
                 "another name"
             )
 
-    def _check_caps(self) -> None:
+    def _check_caps(self, settings: CampaignSettings) -> None:
         """Require that the campaign's caps can be measured."""
-        caps = self.settings.measured_by_events
+        caps = settings.measured_by_events
         if caps and not self._receives and not self._without_events:
             raise ConfigurationError(
                 f"campaign {self.name!r} has {' and '.join(caps)}, which cannot be measured: its "
@@ -240,24 +350,25 @@ class Campaign:
         """
         return await self._ledger.state(self.name)
 
-    async def pause(self, why: str = "") -> None:
+    async def pause(self, why: str = "", *, by: str = "") -> None:
         """Have all workers start nothing more until `resume`; calls already sent go on.
 
         Args:
             why: The reason, in words, which ``CampaignState.doing`` shows.
+            by: Who asks for it, for `changes`.
 
         Raises:
             StoreError: The ledger fails.
         """
-        await self._ledger.set_status(self.name, "paused", why)
+        await self._ledger.set_status(self.name, "paused", why, by=by)
 
-    async def resume(self) -> None:
+    async def resume(self, *, by: str = "") -> None:
         """Have all workers go on; as `pause`."""
-        await self._ledger.set_status(self.name, "running")
+        await self._ledger.set_status(self.name, "running", by=by)
 
-    async def stop(self, why: str = "") -> None:
+    async def stop(self, why: str = "", *, by: str = "") -> None:
         """Have all workers start nothing more, and end their `run`; as `pause`."""
-        await self._ledger.set_status(self.name, "stopped", why)
+        await self._ledger.set_status(self.name, "stopped", why, by=by)
 
     def leave(self) -> None:
         """Have this worker start nothing more; `run` returns when what was sent is settled."""
@@ -317,12 +428,13 @@ class Campaign:
             )
         if on_progress is not None:
             check_function("on_progress", on_progress, "one CampaignState", plain=True)
-        self._check_caps()
         self._running = True
         self._worker.unrecorded.clear()
         self._worker.ledger_health.lost = None  # it may have been put right since
         try:
             await self._create()
+            await self._worker.take_settings()
+            self._check_caps(self.settings)
             failure: BaseException | None = None
             try:
                 with _RUN_INTERRUPTED:

@@ -3,16 +3,35 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Final
 
 from telecmi_async._internal.telecmi import LONGEST_CALL, RINGING
 from telecmi_async.errors import LedgerLost, StoreError
+from telecmi_async.ledger.states import ContactState
 
 if TYPE_CHECKING:
-    from telecmi_async.campaigns.settings import Pace
+    from collections.abc import AsyncGenerator
+
+    from telecmi_async.campaigns.settings_in_use import SettingsInUse
+    from telecmi_async.ledger import Ledger
     from telecmi_async.pacing.shared import SharedLimits
 
 logger = logging.getLogger("telecmi_async")
+
+
+# As many channels as there are.
+_ANY: Final = 2**31 - 1
+_LIVE: Final = (ContactState.SENDING, ContactState.PLACED, ContactState.UNKNOWN)
+
+
+async def _live(ledger: Ledger, campaign: str) -> AsyncGenerator[int]:
+    """Iterate over the numbers of calls that may be live."""
+    oldest = await ledger.now() - LONGEST_CALL - RINGING
+    async with aclosing(ledger.contacts(campaign, states=_LIVE)) as contacts:
+        async for contact in contacts:
+            if (contact.sent_at or 0.0) > oldest:
+                yield contact.number
 
 
 def holder_of(campaign: str, number: int | str) -> str:
@@ -27,32 +46,51 @@ class ChannelLeases:
     after the number, so that a worker that dials it after a crash takes the same channel.
     """
 
-    __slots__ = ("_freeing", "_limit", "_limits", "_owed", "_shared", "campaign")
+    __slots__ = ("_freeing", "_limits", "_owed", "_settings", "campaign")
 
-    def __init__(self, limits: SharedLimits, campaign: str, pace: Pace) -> None:
+    def __init__(self, limits: SharedLimits, campaign: str, settings: SettingsInUse) -> None:
         self.campaign = campaign
         self._limits = limits
-        self._limit = pace.max_live_calls
-        self._shared = pace.shared
+        self._settings = settings
         # Holders whose channels could not be freed, in the order in which it was tried.
         self._owed: dict[str, None] = {}
         # Holders whose channels are being freed: calls end together, and each is freed once.
         self._freeing: set[str] = set()
 
+    @property
+    def limited(self) -> bool:
+        """Whether live calls are limited."""
+        return self._settings.value.pace.max_live_calls is not None
+
     async def take(self, number: int) -> bool:
         """Take a channel for a call to a number; return False if all are taken."""
-        if self._limit is None:
-            return True
+        limit = self._settings.value.pace.max_live_calls
+        return limit is None or await self._take(number, limit)
+
+    async def _take(self, number: int, limit: int) -> bool:
         holder = holder_of(self.campaign, number)
         self._owed.pop(holder, None)
         self._freeing.discard(holder)
+        shared = self._settings.value.pace.shared
         return await self._limits.lease_channel(
-            self._shared, holder, limit=self._limit, seconds=LONGEST_CALL + RINGING
+            shared, holder, limit=limit, seconds=LONGEST_CALL + RINGING
         )
+
+    async def take_for_live(self, ledger: Ledger) -> None:
+        """Take channels for the calls that are live, since they began when none was limited.
+
+        A call may end meanwhile, and its end frees no channel that it had not got yet. So those
+        that are over by then are freed.
+        """
+        taken = {number async for number in _live(ledger, self.campaign)}
+        for number in taken:
+            await self._take(number, _ANY)
+        for number in taken - {number async for number in _live(ledger, self.campaign)}:
+            await self._free(holder_of(self.campaign, number))
 
     async def free(self, number: int | str) -> None:
         """Free the channel of a call to a number; if that fails, `free_owed` retries it."""
-        if self._limit is not None and await self._free(holder_of(self.campaign, number)):
+        if self.limited and await self._free(holder_of(self.campaign, number)):
             await self.free_owed()
 
     async def free_owed(self) -> None:
@@ -67,7 +105,7 @@ class ChannelLeases:
         """Free one channel; return False if it is owed."""
         self._freeing.add(holder)
         try:
-            await self._limits.free_channel(self._shared, holder)
+            await self._limits.free_channel(self._settings.value.pace.shared, holder)
         except BaseException as error:
             if holder in self._freeing:  # otherwise it was taken again meanwhile
                 self._owed[holder] = None

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from telecmi_async.campaigns.channel_leases import holder_of
-from telecmi_async.campaigns.settings import CampaignSettings
+from telecmi_async.campaigns.settings import Pace
+from telecmi_async.campaigns.stored_values import parse_value
 from telecmi_async.events import CallRecord
 from telecmi_async.events.reference import reference_in
 from telecmi_async.ledger import CallEvidence
@@ -53,10 +54,12 @@ async def record_call_event(
     if name is None or record is None:
         return name
     number = record.to or ""
-    if own is not None and own.campaign == name:
+    if own is not None and own.campaign == name and own.limited:
         await own.free(number)
         return name
-    pace = CampaignSettings.parse(await ledger.settings(name)).pace
+    # Live calls may be limited by now: a campaign that only records follows no changes.
+    settings = await ledger.settings(name) or {}
+    pace = parse_value(Pace, settings.get("pace", {}), "settings.pace")
     if pace.max_live_calls is not None:
         await (limits or ledger).free_channel(pace.shared, holder_of(name, number))
     return name

@@ -12,7 +12,7 @@ from telecmi_async.pacing.circuit_breaker import SendThrottle
 from telecmi_async.phone import Region, route
 
 if TYPE_CHECKING:
-    from telecmi_async.campaigns.settings import CampaignSettings
+    from telecmi_async.campaigns.settings_in_use import SettingsInUse
     from telecmi_async.errors import TelecmiError
 
 logger = logging.getLogger("telecmi_async")
@@ -25,12 +25,12 @@ EQUAL_REFUSALS: Final = "equal refusals in a row"
 class SendHealth:
     """Says when a worker should send nothing more, by how its last sends ended."""
 
-    def __init__(self, campaign: str, settings: CampaignSettings) -> None:
-        self.throttle = SendThrottle(settings.pace.calls_per_second)
+    def __init__(self, campaign: str, settings: SettingsInUse) -> None:
+        self.throttle = SendThrottle(settings.value.pace.calls_per_second)
         #: While the circuit breaker is open because nothing can be connected: why not.
         self.unreached = ""
         self._campaign = campaign
-        self._most = settings.pause_after_refusals
+        self._settings = settings
         # For each endpoint, which may be misspelt or denied separately: what refused contacts
         # for good, and how often in a row.
         self._refusals: dict[Region, tuple[str, int]] = {}
@@ -81,7 +81,8 @@ class SendHealth:
         last, count = self._refusals.get(region, ("", 0))
         count = count + 1 if last == kind else 1
         self._refusals[region] = kind, count
-        if self._most is None or count < self._most:
+        most = self._settings.value.pause_after_refusals
+        if most is None or count < most:
             return ""
         # After `resume` the contacts that come next are counted afresh.
         del self._refusals[region]

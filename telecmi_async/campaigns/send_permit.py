@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import anyio
 from attrs import define, field
 
+from telecmi_async.campaigns.settings import CampaignSettings
 from telecmi_async.errors import CallCancelled, StoreError
 from telecmi_async.ledger import Claim, Intent, RuleDecision
 
@@ -27,6 +28,9 @@ class PendingSend:
     claim: Claim
     #: The name under which it is claimed.
     owner: str
+    #: The settings by which it is made, and their revision.
+    settings: CampaignSettings
+    revision: int
     #: Whether it is a probe of the open circuit breaker.
     probe: bool = False
     #: When its request is to leave.

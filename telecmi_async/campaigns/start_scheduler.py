@@ -9,7 +9,7 @@ from typing import Final
 from attrs import define, field
 
 from telecmi_async.campaigns.channel_leases import ChannelLeases
-from telecmi_async.campaigns.settings import CampaignSettings
+from telecmi_async.campaigns.settings_in_use import SettingsInUse
 from telecmi_async.errors import StoreError
 from telecmi_async.pacing.shared import SharedLimits
 from telecmi_async.pacing.shared_starts import SharedStarts, passing
@@ -29,7 +29,7 @@ class StartScheduler:
         limits: What grants starts.
         leases: The channels of live calls.
         campaign: The campaign's name.
-        settings: Its settings.
+        settings: Its settings at each moment.
         rate: Returns how many calls of all campaigns that share may start in a second now.
         pause: Waits so many seconds at most; returns whether dialling goes on.
         longest: The longest wait for a start, in seconds, unless an interval is longer.
@@ -40,7 +40,7 @@ class StartScheduler:
     _limits: SharedLimits
     _leases: ChannelLeases
     _campaign: str
-    _settings: CampaignSettings
+    _settings: SettingsInUse
     _rate: Callable[[], float] = field(kw_only=True, alias="rate")
     _pause: Callable[[float], Awaitable[bool]] = field(kw_only=True, alias="pause")
     _longest: float = field(kw_only=True, alias="longest")
@@ -82,10 +82,11 @@ class StartScheduler:
 
     def _rates(self) -> dict[str, float | None]:
         """Return the names of all limits that apply, and their rates."""
-        pace = self._settings.pace
+        settings = self._settings.value
+        pace = settings.pace
         return {
             pace.shared: self._rate(),
-            f"{pace.shared}/from/{self._settings.from_}": pace.caller_id_calls_per_second,
+            f"{pace.shared}/from/{settings.from_}": pace.caller_id_calls_per_second,
             f"{pace.shared}/campaign/{self._campaign}": pace.campaign_calls_per_second,
         }
 

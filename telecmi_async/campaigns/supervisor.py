@@ -56,8 +56,8 @@ class Supervisor:
             tasks.start_soon(self._maintain)
             tasks.start_soon(self._watch, on_progress)
             await self._worker.run()
-            if events:
-                await self._await_outcomes()
+            while events and await self._await_outcomes():
+                await self._worker.run()
             tasks.cancel_scope.cancel()
 
     async def _maintain(self) -> None:
@@ -82,7 +82,7 @@ class Supervisor:
                 )
                 redial = self._worker.settings.redial
                 if redial is not None and await self._ledger.redial_missed(
-                    self._campaign, redial.waits
+                    self._campaign, redial.waits, revision=self._worker.in_use.revision
                 ):
                     self._worker.wake()
             except StoreError as error:
@@ -125,8 +125,12 @@ class Supervisor:
             words = words_for(seconds, await self._ledger.now())
             logger.warning("campaign %s: %s", self._campaign, words)
 
-    async def _await_outcomes(self) -> None:
-        """Wait for the ends of calls, and for evidence of unknown ones, while they may come."""
+    async def _await_outcomes(self) -> bool:
+        """Wait for the ends of calls, and for evidence of unknown ones, while they may come.
+
+        Return True as soon as there is something to dial again: contacts were added, or a changed
+        plan may redial some.
+        """
         began = anyio.current_time()
         while not self._worker.leaving:
             waited = anyio.current_time() - began
@@ -139,7 +143,9 @@ class Supervisor:
                 state.counts[each] for each in (ContactState.PLACED, ContactState.UNKNOWN)
             )
             if state.asked == "stopped":
-                return
+                return False
+            if state.left or state.revision != self._worker.in_use.revision:
+                return True
             if (placed and waited < self._timeouts.outcomes) or (
                 unknown and waited < self._timeouts.evidence
             ):
@@ -153,4 +159,5 @@ class Supervisor:
                     placed,
                     unknown,
                 )
-            return
+            return False
+        return False

@@ -19,6 +19,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 import anyio
+import attrs
 
 from telecmi_async._internal.event_loop import clock_of, current_loop
 from telecmi_async.calls.request import CallRequest
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
     from telecmi_async.calls.handle import CallHandle
     from telecmi_async.campaigns.settings import CampaignSettings, CampaignTimeouts
+    from telecmi_async.campaigns.settings_in_use import SettingsInUse
     from telecmi_async.ledger import CampaignState, Ledger, SendResult
     from telecmi_async.pacing.shared import SharedLimits
     from telecmi_async.service.service import CallService
@@ -63,17 +65,21 @@ class Worker:
         ledger: Ledger,
         service: CallService,
         campaign: str,
-        settings: CampaignSettings,
+        settings: SettingsInUse,
         timeouts: CampaignTimeouts,
         *,
         name: str | None,
         limits: SharedLimits | None,
+        require_events: Callable[[CampaignSettings], object] = lambda _: None,
     ) -> None:
         self.ledger = ledger
         self.campaign = campaign
-        self.settings = settings
+        #: What it goes by; the ledger may have a later revision for a moment.
+        self.in_use = settings
+        self._outdated = False
         self.timeouts = timeouts
         self.limits = limits or ledger
+        self._require_events = require_events
         self._runner = service._runner  # noqa: SLF001  # the seam for campaigns
         #: Whether the ledger answers.
         self.ledger_health = LedgerHealth(
@@ -88,12 +94,10 @@ class Worker:
         self.now: Callable[[], float] = anyio.current_time
         self.health = SendHealth(campaign, settings)
         self._breaker = self.health.throttle
-        # Sends that wait in the service have had their start: all would leave at once after a pause.
-        self._window = min(settings.pace.max_in_flight, self._runner.max_in_flight)
-        self._runner.expect_rate(settings.pace.calls_per_second, self._window)
+        self._expect_rate()
         self._resume_at = -math.inf
         #: The channels of live calls.
-        self.leases = ChannelLeases(self.limits, campaign, settings.pace)
+        self.leases = ChannelLeases(self.limits, campaign, settings)
         self._scheduler = StartScheduler(
             self.limits,
             self.leases,
@@ -113,6 +117,47 @@ class Worker:
         # Since when all that is left is unknown.
         self._idle_since: float | None = None
 
+    # -- settings
+
+    @property
+    def settings(self) -> CampaignSettings:
+        """The settings that it goes by."""
+        return self.in_use.value
+
+    @property
+    def _window(self) -> int:
+        """How many sends may be under way.
+
+        Those that wait in the service have had their start: all would leave at once after a pause.
+        """
+        return min(self.settings.pace.max_in_flight, self._runner.max_in_flight)
+
+    def _expect_rate(self) -> None:
+        self._runner.expect_rate(self.settings.pace.calls_per_second, self._window)
+
+    async def take_settings(self) -> None:
+        """Go by the ledger's settings from now on.
+
+        Nothing is sent by the earlier ones, for the ledger refuses their intents; and starts that
+        were reserved at the earlier rate are dropped.
+        """
+        kept = await self.ledger.settings_revision(self.campaign)
+        if kept is None or kept.number == self.in_use.revision:
+            self._outdated = False
+            return
+        before, was_limited = self.in_use.revision, self.leases.limited
+        self.in_use.take(kept)
+        self._require_events(self.settings)
+        if self.leases.limited and not (was_limited and before):
+            # Calls that began when none was limited hold no channel yet.
+            self.in_use.revision = before
+            await self.leases.take_for_live(self.ledger)
+            self.in_use.revision = kept.number
+        self._breaker.change_rate(self.settings.pace.calls_per_second, self.now())
+        self._scheduler.starts.drop_reserved()
+        self._expect_rate()
+        self._outdated = False
+
     # -- control
 
     def leave(self) -> None:
@@ -129,7 +174,9 @@ class Worker:
 
     def update(self, state: CampaignState) -> None:
         """Follow what the campaign's workers are asked to do."""
-        if state.asked != self.status:
+        if state.revision != self.in_use.revision:
+            self._outdated = True
+        if state.asked != self.status or self._outdated:
             self.status = state.asked
             self.wake()
 
@@ -147,7 +194,7 @@ class Worker:
 
     @property
     def _halted(self) -> bool:
-        return self.leaving or self.status != "running"
+        return self.leaving or self._outdated or self.status != "running"
 
     async def _pause(self, seconds: float) -> bool:
         """Wait so many seconds at most; return whether dialling goes on."""
@@ -180,6 +227,8 @@ class Worker:
             owner = self.ledger_health.owner
             claims: list[Claim] = []
             try:
+                if self._outdated:
+                    await self._follow_change()
                 if room > 0 and not self._halted:
                     claims = await self.ledger.claim(
                         self.campaign, owner, most=room, lease=self.timeouts.claim
@@ -190,12 +239,22 @@ class Worker:
             except StoreError as error:
                 await self.ledger_health.failed(error)
                 continue
-            self._waiting.extend(PendingSend(claim, owner) for claim in claims)
+            self._waiting.extend(
+                PendingSend(claim, owner, self.settings, self.in_use.revision)
+                for claim in claims
+            )
             while self._waiting and not self._halted:
                 await self._start(self._waiting[0], tasks)
             await self._give_back()
             if not claims:
                 await self.wait(_POLL)
+
+    async def _follow_change(self) -> None:
+        """Take the ledger's settings; leave if they cannot be read, or hold here."""
+        try:
+            await self.take_settings()
+        except ConfigurationError as error:
+            self._fail(error)
 
     async def _is_done(self) -> bool:
         """Return whether nothing is left to be dialled, or the campaign was stopped."""
@@ -203,12 +262,14 @@ class Worker:
         self.update(state)
         if state.asked == "stopped":
             return True
-        if state.left:
+        if state.left or self._outdated:
             self._idle_since = None
             return False
         if (redial := self.settings.redial) is not None and (
             state.status == "waiting for records"
-            or await self.ledger.redial_missed(self.campaign, redial.waits)
+            or await self.ledger.redial_missed(
+                self.campaign, redial.waits, revision=self.in_use.revision
+            )
         ):
             return False
         unknown = state.counts[ContactState.UNKNOWN]
@@ -238,17 +299,19 @@ class Worker:
     async def _request(self, send: PendingSend) -> CallRequest | None:
         """Return a contact's request; ``None`` if a rule already denies it."""
         claim = send.claim
-        decision = self._judge(claim, await self.ledger.now(within=_FRESH))
+        decision = self._judge(send, await self.ledger.now(within=_FRESH))
         try:
             if decision is None:
                 return CallRequest(
                     to=claim.number,
-                    pcmo=self.settings.flow.fill(claim.columns),
-                    from_=self.settings.caller_id(claim.redials),
+                    pcmo=send.settings.flow.fill(claim.columns),
+                    from_=send.settings.caller_id(claim.redials),
                 )
         except InvalidCall as error:
             decision = RuleDecision(rule="invalid", reason=str(error))
-        await self.ledger.block(claim, send.owner, decision)
+        if not await self.ledger.block(claim, send.owner, decision, revision=send.revision):
+            self._outdated = True  # or the claim was lost: reading them again does no harm
+            await self.ledger.release(claim, send.owner)
         return None
 
     async def _take_start(self, send: PendingSend) -> bool:
@@ -350,7 +413,7 @@ class Worker:
     async def _intend(self, send: PendingSend, token: str) -> Intent | RuleDecision | None:
         """Check the rules again, and put the intent to send on record."""
         claim, now = send.claim, await self.ledger.now(within=_FRESH)
-        decision = self._judge(claim, now)
+        decision = self._judge(send, now)
         if decision is None and self._breaker.open and not send.probe:
             why = self.health.why
             decision = RuleDecision(rule="circuit_breaker", reason=why, until=now)
@@ -359,23 +422,27 @@ class Worker:
                 rule="pause", reason="TeleCMI asked for it", until=now + rest
             )
         if decision is not None:
-            kept = await self.ledger.block(claim, send.owner, decision)
+            kept = await self.ledger.block(claim, send.owner, decision, revision=send.revision)
+            self._outdated = self._outdated or not kept
             return decision if kept else None
         answer = await self.ledger.intend(
             claim,
             send.owner,
             token,
-            limits=self.settings.rules.limits(now),
+            limits=attrs.evolve(send.settings.rules.limits(now), revision=send.revision),
             fence=self.timeouts.fence,
             lease=self.timeouts.send,
         )
+        if isinstance(answer, RuleDecision) and answer.rule == "settings":
+            self._outdated = True
+            self.wake()
         if isinstance(answer, RuleDecision) and answer.rule == "cost":
             await self._set_status("stopped", answer.reason)
         return answer
 
-    def _judge(self, claim: Claim, now: float) -> RuleDecision | None:
+    def _judge(self, send: PendingSend, now: float) -> RuleDecision | None:
         """Check the rules that need no database."""
-        rules = self.settings.rules
+        rules, claim = send.settings.rules, send.claim
         return rules.judge(claim.number, claim.columns, now, not_after=claim.not_after)
 
     async def _settle(
@@ -418,5 +485,6 @@ class Worker:
         self.status = status
         self.wake()
         if (await self.ledger.state(self.campaign)).asked == "running":
-            await self.ledger.set_status(self.campaign, status, why)
+            by = f"worker {self.ledger_health.owner}"
+            await self.ledger.set_status(self.campaign, status, why, by=by)
             logger.warning("campaign %s is %s: %s", self.campaign, status, why)

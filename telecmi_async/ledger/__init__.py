@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 from telecmi_async._internal.public_names import public_dir
+from telecmi_async.ledger.changes import (
+    CampaignChange,
+    DoNotCallEntry,
+    SettingsRevision,
+    Withdrawn,
+)
 from telecmi_async.ledger.idempotency import IdempotencyKeys, KeyedCall, KeyState
 from telecmi_async.ledger.postgres.ledger import PostgresLedger
 from telecmi_async.ledger.protocol import Ledger
@@ -29,11 +35,13 @@ from telecmi_async.ledger.status import CampaignStatus
 __all__ = [
     "MOVES",
     "CallEvidence",
+    "CampaignChange",
     "CampaignState",
     "CampaignStatus",
     "Claim",
     "Contact",
     "ContactState",
+    "DoNotCallEntry",
     "IdempotencyKeys",
     "Intent",
     "KeyState",
@@ -48,7 +56,9 @@ __all__ = [
     "RuleDecision",
     "SendLimits",
     "SendResult",
+    "SettingsRevision",
     "SqliteLedger",
+    "Withdrawn",
 ]
 
 __dir__ = public_dir(__name__, __all__)

@@ -15,6 +15,12 @@ from telecmi_async.pacing.shared import SharedLimits
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 
+    from telecmi_async.ledger.changes import (
+        CampaignChange,
+        DoNotCallEntry,
+        SettingsRevision,
+        Withdrawn,
+    )
     from telecmi_async.ledger.records import (
         CampaignState,
         Claim,
@@ -69,20 +75,54 @@ class Ledger(SharedLimits, IdempotencyKeys, Protocol):
         ...
 
     async def settings(self, name: str) -> Mapping[str, object] | None:
-        """Return the settings a campaign was created with; ``None`` if there is no such name."""
+        """Return the settings of a campaign now; ``None`` if there is no such name."""
+        ...
+
+    async def settings_revision(self, name: str) -> SettingsRevision | None:
+        """Return the settings of a campaign, with the count of their changes."""
+        ...
+
+    async def change_settings(
+        self,
+        name: str,
+        settings: Mapping[str, object],
+        *,
+        revision: int,
+        detail: str = "",
+        by: str = "",
+    ) -> bool:
+        """Change a campaign's settings, unless they were changed since a revision.
+
+        From then on `intend` permits no send by an earlier revision. Contacts that a rule of days,
+        hours, counts or cost postponed are due at once, so that the new rules judge them.
+
+        Args:
+            name: The campaign.
+            settings: All of its new settings.
+            revision: The revision of the settings that they are made from.
+            detail: What is changed, in words.
+            by: Who changes it.
+
+        Returns:
+            False if the settings have another revision: nothing is changed.
+
+        Raises:
+            ConfigurationError: JSON cannot hold the settings.
+        """
         ...
 
     async def campaigns(self) -> list[str]:
         """Return the names of all campaigns, oldest first."""
         ...
 
-    async def set_status(self, name: str, status: str, why: str = "") -> None:
+    async def set_status(self, name: str, status: str, why: str = "", *, by: str = "") -> None:
         """Ask all workers of a campaign to run, pause or stop.
 
         Args:
             name: The campaign.
             status: ``"running"``, ``"paused"`` or ``"stopped"`` (else `ConfigurationError`).
             why: The reason, in words.
+            by: Who asks for it.
         """
         ...
 
@@ -92,7 +132,7 @@ class Ledger(SharedLimits, IdempotencyKeys, Protocol):
 
     # -- contacts
 
-    async def load(self, name: str, contacts: Iterable[NewContact]) -> Loaded:
+    async def load(self, name: str, contacts: Iterable[NewContact], *, by: str = "") -> Loaded:
         """Add contacts, each number once in a campaign. The iterable may be huge, and lazy.
 
         It takes many transactions. If one fails, those before it stay: load the same contacts
@@ -100,6 +140,27 @@ class Ledger(SharedLimits, IdempotencyKeys, Protocol):
 
         Raises:
             ConfigurationError: Something is not a `NewContact`, or cannot be kept.
+        """
+        ...
+
+    async def withdraw(
+        self, name: str, numbers: Iterable[SupportsIndex | str], *, by: str = "", why: str = ""
+    ) -> Withdrawn:
+        """Have contacts not be dialled any more, because a person decided so.
+
+        A contact that is pending or claimed is blocked. Any other one keeps its state, since its
+        phone may ring or may have rung; where it would be dialled again, by a retry, a proof or
+        a redial plan, it is blocked instead. A decision of a person that names the contact
+        takes that back, as does `reopen` with ``BLOCKED`` and its reason.
+
+        Args:
+            name: The campaign.
+            numbers: The contacts' numbers, as people write them (else `InvalidCall`).
+            by: Who withdraws them.
+            why: The reason, in words.
+
+        Returns:
+            How many contacts were in which state, so that one knows who may still ring.
         """
         ...
 
@@ -147,15 +208,22 @@ class Ledger(SharedLimits, IdempotencyKeys, Protocol):
         Returns:
             The intent; the decision of a rule, and the contact is pending again (``until``) or
             blocked; or ``None``: the claim was lost, and nothing may be sent. The rules
-            ``campaign``, ``per_day`` and ``cost`` postpone, and never block.
+            ``campaign``, ``settings`` (their revision is not that of the limits), ``per_day``
+            and ``cost`` postpone, and never block.
 
         Raises:
             StoreError: The intent may not be on record: nothing may be sent.
         """
         ...
 
-    async def block(self, claim: Claim, worker: str, refusal: RuleDecision) -> bool:
-        """Postpone or block a claimed contact by a campaign's rule; False if it was lost."""
+    async def block(
+        self, claim: Claim, worker: str, refusal: RuleDecision, *, revision: int | None = None
+    ) -> bool:
+        """Postpone or block a claimed contact by a campaign's rule; False if it was lost.
+
+        If the settings have another ``revision`` by now, it returns False and changes nothing:
+        their rules must judge the contact.
+        """
         ...
 
     async def settle(self, token: str, outcome: SendResult) -> bool:
@@ -203,14 +271,19 @@ class Ledger(SharedLimits, IdempotencyKeys, Protocol):
         ...
 
     async def redial_unknown(
-        self, name: str, numbers: Iterable[SupportsIndex | str] | None = None
+        self,
+        name: str,
+        numbers: Iterable[SupportsIndex | str] | None = None,
+        *,
+        by: str = "",
     ) -> int:
         """Make unknown contacts pending because a person decided so; return how many.
 
         Args:
             name: The campaign.
             numbers: The contacts' numbers, as people write them (else `InvalidCall`); all
-                unknown contacts if not given.
+                unknown contacts that were not withdrawn if not given.
+            by: Who decided it.
         """
         ...
 
@@ -221,18 +294,21 @@ class Ledger(SharedLimits, IdempotencyKeys, Protocol):
         numbers: Iterable[SupportsIndex | str] | None = None,
         *,
         reason: str = "",
+        by: str = "",
     ) -> int:
-        """Make rejected or failed contacts pending because a person decided so; return how many.
+        """Make rejected, failed or blocked contacts pending by a person's decision; return how many.
 
-        Their attempts start again. A contact one of whose sends may have rung, since it was
-        dialled again while its outcome was unknown, stays as it is.
+        Their attempts start again. A contact one of whose calls was answered, or may still ring,
+        stays as it is. A contact that a rule blocked is blocked again if the rule still holds.
 
         Args:
             name: The campaign.
-            state: ``REJECTED`` or ``FAILED`` (else `ConfigurationError`).
+            state: ``REJECTED``, ``FAILED`` or ``BLOCKED`` (else `ConfigurationError`).
             numbers: The contacts' numbers, as people write them (else `InvalidCall`); all in
-                that state if not given.
-            reason: Only contacts whose reason contains this text, exactly as written.
+                that state that were not withdrawn if not given.
+            reason: Only contacts whose reason contains this text, exactly as written. With
+                ``BLOCKED`` and ``"withdrawn"``, those that were withdrawn.
+            by: Who decided it.
         """
         ...
 
@@ -241,6 +317,9 @@ class Ledger(SharedLimits, IdempotencyKeys, Protocol):
         name: str,
         waits: Sequence[float] | None,
         numbers: Iterable[SupportsIndex | str] | None = None,
+        *,
+        revision: int = 0,
+        by: str = "",
     ) -> int:
         """Make finished contacts pending whose calls were not answered; return how many.
 
@@ -254,8 +333,11 @@ class Ledger(SharedLimits, IdempotencyKeys, Protocol):
             waits: For the first, second, … redial of a contact, how many seconds after its record
                 it is due. A contact with as many redials is left alone. ``None``: a person
                 decided so, and all are due at once, however often they were dialled.
-            numbers: The contacts' numbers, as people write them (else `InvalidCall`); all if not
-                given.
+            numbers: The contacts' numbers, as people write them (else `InvalidCall`); all that
+                were not withdrawn if not given.
+            revision: The revision of the settings that have the waits. If it is another one by
+                now, no contact is moved.
+            by: Who decided it.
         """
         ...
 
@@ -275,16 +357,39 @@ class Ledger(SharedLimits, IdempotencyKeys, Protocol):
 
     # -- do not call
 
-    async def add_do_not_call(self, numbers: Iterable[SupportsIndex | str], source: str) -> int:
+    async def add_do_not_call(
+        self, numbers: Iterable[SupportsIndex | str], source: str, *, by: str = ""
+    ) -> int:
         """Add numbers to the do-not-call list of this ledger; return how many are new.
 
         Args:
             numbers: Numbers with their country codes, as people write them.
             source: Where they come from, in words: the reason why contacts are blocked.
+            by: Who adds them.
 
         Raises:
             InvalidCall: Something is not a number. Those before it may be on the list.
         """
+        ...
+
+    async def remove_do_not_call(
+        self, numbers: Iterable[SupportsIndex | str], *, by: str = ""
+    ) -> int:
+        """Remove numbers from the list; return how many were on it. They stay on record.
+
+        Contacts that were blocked by it stay so: see `reopen`.
+
+        Args:
+            numbers: As for `add_do_not_call`.
+            by: Who removes them.
+
+        Raises:
+            InvalidCall: Something is not a number. Those before it may be removed.
+        """
+        ...
+
+    def do_not_call(self) -> AsyncGenerator[DoNotCallEntry]:
+        """Iterate over the list, in the order of numbers; leave it early as `contacts`."""
         ...
 
     # -- reading
@@ -295,6 +400,13 @@ class Ledger(SharedLimits, IdempotencyKeys, Protocol):
         """Iterate over contacts in the order of loading, without their histories.
 
         Leave the loop early only inside ``async with contextlib.aclosing(…)``.
+        """
+        ...
+
+    def changes(self, name: str) -> AsyncGenerator[CampaignChange]:
+        """Iterate over what was changed, and by whom, oldest first; leave it early as `contacts`.
+
+        Changes of the ledger's do-not-call list are among them.
         """
         ...
 

@@ -179,6 +179,7 @@ class CampaignState:
         sends: How many requests left, or may have left.
         cost: What its calls cost, as far as that is known; ``None`` if it is known of none.
         unpriced: How many calls were placed, or may have been, whose cost is not known.
+        revision: How often its settings were changed.
         ended: How many calls have a record that says whether they were answered.
         answered: How many of these were answered.
         talk_seconds: How long these calls talked, in all.
@@ -207,6 +208,7 @@ class CampaignState:
     sends: int
     cost: float | None = field(repr=_rounded)
     unpriced: int = 0
+    revision: int = field(default=0, repr=False)
     ended: int = 0
     answered: int = 0
     talk_seconds: int = 0

@@ -25,6 +25,8 @@ CONTACT_COLUMNS: Final = (
 )
 #: The rate is that of so many seconds.
 RATE_SPAN: Final = 60
+#: Rules that postpone contacts until a time; changed settings judge them again.
+POSTPONED_BY_RULES: Final = ("calling_window", "per_day", "per_number", "cost")
 _CLAIM_FIELDS: Final = [each.name for each in fields(Claim)]
 _CONTACT_FIELDS: Final = [each.name for each in fields(Contact) if each.name != "history"]
 
@@ -49,11 +51,12 @@ def state_from(name: str, counts: Mapping[str, int], row: Sequence[Any]) -> Camp
     Its row is (what was asked, why, sends, cost, sends of known cost, sends that may have rung,
     ended and answered calls, talk seconds, time of the first send, sends within `RATE_SPAN`,
     when the last pending contact is due, workers, policy of unknown contacts, time of the last
-    send, now, when the first pending contact is due, its reason); sums of nothing are ``None``.
+    send, revision of the settings, now, when the first pending contact is due, its reason);
+    sums of nothing are ``None``.
     """
     asked, why, sends, cost, priced, may_ring, *more = row
     ended, answered, talk, first_send, recent, last_due, workers, *more = more
-    unknown, last_send, now, due, reason = more
+    unknown, last_send, revision, now, due, reason = more
     found = {state: counts.get(state.value, 0) for state in ContactState}
     unpriced = max(int(may_ring or 0) - int(priced or 0), 0)
     # A campaign that is younger than the span has its rate since its first send.
@@ -84,6 +87,7 @@ def state_from(name: str, counts: Mapping[str, int], row: Sequence[Any]) -> Camp
         sends=int(sends or 0),
         cost=None if unpriced and not (priced or cost) else float(cost or 0.0),
         unpriced=unpriced,
+        revision=int(revision),
     )
 
 

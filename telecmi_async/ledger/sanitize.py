@@ -33,7 +33,7 @@ STATUSES: Final = ("running", "paused", "stopped")
 #: What may happen to unknown contacts.
 UNKNOWN_POLICIES: Final = ("hold", "retry_after_proof", "give_up")
 #: States of contacts that can be reopened.
-REOPENED: Final = ("rejected", "failed")
+REOPENED: Final = ("rejected", "failed", "blocked")
 _encode: Final = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 
 

@@ -61,6 +61,7 @@ class SendLimits:
         cost: The most that its calls may have cost in all; ``None`` for no limit.
         day_began: When the campaign's day began.
         check_do_not_call: Whether the do-not-call list is checked.
+        revision: The revision of the settings by which it is sent.
     """
 
     per_number: Sequence[tuple[int, float]] = ()
@@ -68,6 +69,7 @@ class SendLimits:
     cost: float | None = None
     day_began: float = 0.0
     check_do_not_call: bool = True
+    revision: int = 0
 
 
 @frozen(kw_only=True)
@@ -76,7 +78,8 @@ class RuleDecision:
 
     Args:
         rule: The rule's name: ``do_not_call``, ``per_number``, ``per_day``, ``cost``,
-            ``not_fresh``, ``campaign`` (it was paused or stopped), or a rule of the campaign.
+            ``not_fresh``, ``campaign`` (it was paused or stopped), ``settings`` (they were
+            changed), ``withdrawn``, or a rule of the campaign.
         reason: The reason in words, for people.
         until: When the contact may be tried again; ``None`` for never.
     """

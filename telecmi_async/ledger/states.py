@@ -78,6 +78,8 @@ class Move(StrEnum):
     #: A rule denies the call, for now (back to pending) or for good.
     POSTPONE = "postpone"
     BLOCK = "block"
+    #: A person withdrew it.
+    WITHDRAW = "withdraw"
     #: TeleCMI accepted the call, by its reply or by an event.
     ACCEPT = "accept"
     REJECT = "reject"
@@ -93,7 +95,7 @@ class Move(StrEnum):
     GIVE_UP = "give_up"
     #: A person decided to dial an unknown contact again.
     REDIAL = "redial"
-    #: A person decided to try a contact again that was certainly not placed.
+    #: A person decided to try a contact again that was refused, failed or blocked.
     REOPEN = "reopen"
     #: Its record proves that the call was not answered: it is redialled, by a plan or a person.
     REDIAL_MISSED = "redial_missed"
@@ -108,6 +110,7 @@ MOVES: Final[dict[Move, tuple[frozenset[ContactState], ContactState]]] = {
     Move.INTEND: (frozenset({S.CLAIMED}), S.SENDING),
     Move.POSTPONE: (frozenset({S.CLAIMED}), S.PENDING),
     Move.BLOCK: (frozenset({S.CLAIMED}), S.BLOCKED),
+    Move.WITHDRAW: (frozenset({S.PENDING, S.CLAIMED}), S.BLOCKED),
     # Evidence that a phone rings counts in every state.
     Move.ACCEPT: (
         frozenset(
@@ -123,6 +126,6 @@ MOVES: Final[dict[Move, tuple[frozenset[ContactState], ContactState]]] = {
     Move.RESOLVE_UNKNOWN: (frozenset({S.UNKNOWN}), S.PENDING),
     Move.REDIAL: (frozenset({S.UNKNOWN}), S.PENDING),
     Move.GIVE_UP: (frozenset({S.UNKNOWN}), S.FAILED),
-    Move.REOPEN: (frozenset({S.REJECTED, S.FAILED}), S.PENDING),
+    Move.REOPEN: (frozenset({S.REJECTED, S.FAILED, S.BLOCKED}), S.PENDING),
     Move.REDIAL_MISSED: (frozenset({S.FINISHED}), S.PENDING),
 }

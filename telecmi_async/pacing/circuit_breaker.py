@@ -145,6 +145,13 @@ class AdaptiveRate:
             return self._ceiling
         return max(grown, self._floor)
 
+    def change(self, ceiling: float, now: float) -> None:
+        """Change the rate that is asked for; a cut that TeleCMI caused goes on."""
+        if self._cut_at is not None and self.rate(now) >= self._ceiling:
+            self._cut_at = None  # it had grown back
+        self._ceiling = ceiling
+        self._floor = min(_FLOOR, ceiling)
+
     def refused(self, now: float, *, round_trip: float) -> None:
         """Cut the rate, since TeleCMI replied "too many".
 
@@ -200,6 +207,10 @@ class SendThrottle:
     def rate(self, now: float) -> float:
         """Return how many calls may start in a second, now."""
         return self._adaptive.rate(now)
+
+    def change_rate(self, rate: float, now: float) -> None:
+        """Change how many calls are asked for in a second."""
+        self._adaptive.change(rate, now)
 
     def record(self, error: TelecmiError | None, now: float, *, began: float) -> None:
         """Record how a send ended.

@@ -76,6 +76,10 @@ class SharedStarts:
     _records: deque[float] = field(factory=lambda: deque[float](maxlen=RECENT), init=False)
     _answers: deque[float] = field(factory=lambda: deque[float](maxlen=RECENT), init=False)
 
+    def drop_reserved(self) -> None:
+        """Use no start that was reserved before: the rates have changed."""
+        self._ahead.clear()
+
     async def take(self) -> float | None:
         """Wait until what must be on record before a start is to be begun.
 

@@ -8,6 +8,7 @@ import anyio
 import pytest
 
 from telecmi_async.calls.request import CallRequest
+from telecmi_async.campaigns import CampaignSettings
 from telecmi_async.campaigns.dial_tasks import DialTasks
 from telecmi_async.campaigns.send_permit import PendingSend
 from telecmi_async.ledger import Claim
@@ -25,7 +26,8 @@ def send(row: int) -> PendingSend:
     claim = Claim(
         contact=row, number=919000000000, columns={}, epoch=1, sends=0, not_after=None
     )
-    return PendingSend(claim, "w")
+    settings = CampaignSettings(flow=[{"action": "hangup"}])
+    return PendingSend(claim, "w", settings, 0)
 
 
 class Dialled:

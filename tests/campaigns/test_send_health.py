@@ -8,6 +8,7 @@ from campaign_scene import contacts, scene
 from telecmi_async import Hangup
 from telecmi_async.campaigns import CampaignSettings
 from telecmi_async.campaigns.send_health import SendHealth
+from telecmi_async.campaigns.settings_in_use import SettingsInUse
 from telecmi_async.errors import CallOutcomeUnknown, NotSent
 from telecmi_async.ledger import ContactState
 
@@ -15,7 +16,9 @@ from telecmi_async.ledger import ContactState
 @pytest.fixture
 def health() -> SendHealth:
     """The health of a campaign that pauses after two equal refusals."""
-    return SendHealth("spring", CampaignSettings(flow=[Hangup()], pause_after_refusals=2))
+    return SendHealth(
+        "spring", SettingsInUse(CampaignSettings(flow=[Hangup()], pause_after_refusals=2))
+    )
 
 
 def test_contacts_that_fail_for_the_same_reason_pause_the_campaign(health: SendHealth) -> None:

@@ -17,6 +17,7 @@ from telecmi_async import CallService, ConfigurationError, LedgerLost, Receiver,
 from telecmi_async.campaigns import Campaign, CampaignSettings, Pace
 from telecmi_async.campaigns.channel_leases import ChannelLeases
 from telecmi_async.campaigns.send_permit import PendingSend
+from telecmi_async.campaigns.settings_in_use import SettingsInUse
 from telecmi_async.campaigns.start_scheduler import StartScheduler
 from telecmi_async.ledger import Claim, ContactState, NewContact
 from telecmi_async.pacing.shared_starts import SharedStarts
@@ -24,6 +25,8 @@ from telecmi_async.simulator import Fault, Simulator
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from telecmi_async.pacing.shared import SharedLimits
 
 pytestmark = pytest.mark.anyio
 
@@ -102,13 +105,20 @@ def scheduler(
 
     return StartScheduler(
         limits,
-        ChannelLeases(limits, "spring", settings.pace),
+        ChannelLeases(limits, "spring", SettingsInUse(settings)),
         "spring",
-        settings,
+        SettingsInUse(settings),
         rate=lambda: settings.pace.calls_per_second,
         pause=pause,
         longest=60.0,
         apart=apart,
+    )
+
+
+def leases(limits: SharedLimits, pace: Pace) -> ChannelLeases:
+    """Return the channel leases of a campaign."""
+    return ChannelLeases(
+        limits, "spring", SettingsInUse(CampaignSettings(flow=FLOW, pace=pace))
     )
 
 
@@ -362,7 +372,7 @@ async def test_a_channel_that_becomes_free_is_taken() -> None:
 async def test_channels_that_nobody_counts_are_not_asked_for() -> None:
     """Without max_live_calls, no channel is leased or released."""
     limits = Granting(failures=1)
-    live = ChannelLeases(limits, "spring", Pace())
+    live = leases(limits, Pace())
 
     assert await live.take(FIRST) is True
     await live.free(FIRST)
@@ -397,7 +407,7 @@ async def test_a_channel_that_cannot_be_given_back_is_given_back_later(
     """A channel whose release failed is released later, unless it is leased again."""
     caplog.set_level(logging.WARNING, "telecmi_async")
     limits = Granting()
-    live = ChannelLeases(limits, "spring", Pace(max_live_calls=9))
+    live = leases(limits, Pace(max_live_calls=9))
     for number in (1, 2, 3):
         await live.take(number)
     limits.failures = 2
@@ -428,7 +438,7 @@ class Slow(Granting):
 async def test_calls_that_end_together_are_given_back_once_each() -> None:
     """Calls that end together release their channels with one request each."""
     limits = Slow()
-    live = ChannelLeases(limits, "spring", Pace(max_live_calls=100))
+    live = leases(limits, Pace(max_live_calls=100))
     for number in range(100):
         await live.take(number)
 
@@ -443,7 +453,7 @@ async def test_calls_that_end_together_are_given_back_once_each() -> None:
 async def test_a_channel_is_owed_when_giving_it_back_was_cancelled() -> None:
     """A channel whose release was cancelled is released again later."""
     limits = Slow()
-    live = ChannelLeases(limits, "spring", Pace(max_live_calls=1))
+    live = leases(limits, Pace(max_live_calls=1))
     await live.take(1)
 
     with anyio.move_on_after(0.5):
@@ -457,7 +467,7 @@ async def test_a_channel_is_owed_when_giving_it_back_was_cancelled() -> None:
 async def test_what_is_owed_stays_owed_while_the_limits_fail() -> None:
     """While the limits fail, pending releases are kept, and one request is made per attempt."""
     limits = Granting()
-    live = ChannelLeases(limits, "spring", Pace(max_live_calls=9))
+    live = leases(limits, Pace(max_live_calls=9))
     for number in (1, 2):
         await live.take(number)
     limits.failures = 3
@@ -474,7 +484,7 @@ async def test_what_is_owed_stays_owed_while_the_limits_fail() -> None:
 async def test_a_channel_that_is_taken_anew_is_not_owed() -> None:
     """A channel that is leased again during a failed release is not released later."""
     limits = Slow()
-    live = ChannelLeases(limits, "spring", Pace(max_live_calls=1))
+    live = leases(limits, Pace(max_live_calls=1))
     await live.take(1)
 
     async with anyio.create_task_group() as tasks:
@@ -747,7 +757,7 @@ async def test_a_ledger_that_is_lost_while_a_start_is_replaced_ends_the_worker(
     async with scene() as here:
         monkeypatch.setattr(SharedStarts, "reach", lost)
         worker = here.campaign()._worker
-        send = PendingSend(cast("Claim", None), "worker")
+        send = PendingSend(cast("Claim", None), "worker", worker.settings, 0)
 
         assert await worker._reach_start(send, 0.0) is False
         assert worker.ledger_health.lost is not None

@@ -85,8 +85,8 @@ def test_of_a_final_state_only_evidence_and_decisions_are_left(state: ContactSta
 
 
 def test_what_was_certainly_not_placed_can_be_tried_again() -> None:
-    """A decision makes rejected and failed contacts pending, and no others."""
-    assert MOVES[Move.REOPEN] == (frozenset({S.REJECTED, S.FAILED}), S.PENDING)
+    """A decision makes rejected, failed and blocked contacts pending, and no others."""
+    assert MOVES[Move.REOPEN] == (frozenset({S.REJECTED, S.FAILED, S.BLOCKED}), S.PENDING)
 
 
 def test_every_other_state_leads_on() -> None:
@@ -106,6 +106,7 @@ def test_states_and_moves_are_stored_under_these_names() -> None:
     assert {move.value for move in Move} == {
         "claim", "release", "intend", "postpone", "block", "accept", "reject", "retry", "fail",
         "mark_unknown", "finish", "resolve_unknown", "give_up", "redial", "reopen", "redial_missed",
+        "withdraw",
     }  # fmt: skip
 
 

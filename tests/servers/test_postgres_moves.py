@@ -55,6 +55,13 @@ async def reopened(ledger: ClockedLedger, name: str, _: Claim, __: str) -> None:
     """Have rejected and failed contacts tried again."""
     await ledger.reopen(name, S.REJECTED)
     await ledger.reopen(name, S.FAILED)
+    await ledger.reopen(name, S.BLOCKED)
+
+
+async def withdrawn(ledger: ClockedLedger, name: str, _: Claim, __: str) -> None:
+    """Withdraw all contacts."""
+    numbers = [contact.number async for contact in ledger.contacts(name)]
+    await ledger.withdraw(name, numbers)
 
 
 #: What is called, and the moves that it may make, in order.
@@ -79,6 +86,7 @@ WAYS: dict[str, tuple[list[Move], Way]] = {
     "give up": ([Move.GIVE_UP], resolved("give_up")),
     "redial": ([Move.REDIAL], lambda ledger, name, _, __: ledger.redial_unknown(name)),
     "reopen": ([Move.REOPEN], reopened),
+    "withdraw": ([Move.WITHDRAW], withdrawn),
     "redial missed": (
         [Move.REDIAL_MISSED],
         lambda ledger, name, _, __: ledger.redial_missed(name, [1.0]),

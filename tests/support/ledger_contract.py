@@ -1294,9 +1294,9 @@ async def test_contacts_are_reopened_by_their_reason(
     assert await ledger.reopen("spring", S.REJECTED, reason=reason) == moved
 
 
-@pytest.mark.parametrize("state", [S.UNKNOWN, S.BLOCKED, S.FINISHED, "burnt"])
+@pytest.mark.parametrize("state", [S.UNKNOWN, S.PENDING, S.FINISHED, "burnt"])
 async def test_no_other_state_is_reopened(ledger: Ledger, state: Any) -> None:
-    """reopen() refuses every state in which a phone may have rung, or a rule decided."""
+    """reopen() refuses every state in which a phone may have rung, or one that is final."""
     await begin(ledger)
 
     with pytest.raises(ConfigurationError, match="rejected"):

@@ -64,6 +64,7 @@ class Row:
     lease_until: float = 0.0
     sends: int = 0
     excused: int = 0
+    withdrawn: bool = False
     history: list[str] = field(factory=list[str])
 
     def move(self, move: Move) -> bool:
@@ -173,6 +174,8 @@ class Program:
             if moves:
                 assert send.row.move(move)
                 send.row.excused += state is S.PENDING and not counts
+                if state is S.PENDING and send.row.withdrawn:
+                    assert send.row.move(Move.WITHDRAW)
             if send.result is None or state is S.PLACED:
                 send.result = state
 
@@ -225,18 +228,27 @@ class Program:
         """Make an unknown contact pending, by decision."""
         row = self.rows[pick % len(self.rows)]
         moved = row.move(Move.REDIAL)
+        row.withdrawn = row.withdrawn and not moved
         assert await self.ledger.redial_unknown(NAME, [row.number]) == moved
 
     async def reopen(self, _worker: str, pick: int) -> None:
         """Make a contact pending that was certainly not placed, by decision."""
         row = self.rows[pick // 2 % len(self.rows)]
-        state = (S.REJECTED, S.FAILED)[pick % 2]
+        state = (S.REJECTED, S.FAILED, S.BLOCKED)[pick % 3]
         absent = {S.PENDING, S.REJECTED, S.FAILED}
         silent = all(send.result in absent for send in self.sent if send.row is row)
         moved = row.state is state and silent and row.move(Move.REOPEN)
         assert await self.ledger.reopen(NAME, state, [row.number]) == moved
         if moved:
-            row.excused = row.sends
+            row.excused, row.withdrawn = row.sends, False
+
+    async def withdraw(self, _worker: str, pick: int) -> None:
+        """Withdraw a contact, in whichever state it is."""
+        row = self.rows[pick % len(self.rows)]
+        was_blocked = row.state is S.BLOCKED and row.withdrawn
+        moved, row.withdrawn = row.move(Move.WITHDRAW), True
+        found = await self.ledger.withdraw(NAME, [row.number])
+        assert (found.total, found.blocked == 1) == (1, moved or was_blocked)
 
     async def wait(self, _worker: str, pick: int) -> None:
         """Let time pass."""
@@ -279,7 +291,7 @@ def moves_of(history: list[tuple[str, str | None]]) -> list[str]:
 
 STEPS = [
     "claim", "claim", "intend", "intend", "settle", "settle", "record_event", "reap", "wait", "wait",
-    "release", "block", "renew", "redial", "reopen", "reopen",
+    "release", "block", "renew", "redial", "reopen", "reopen", "withdraw",
 ]  # fmt: skip
 programs = st.lists(
     st.tuples(st.sampled_from(STEPS), st.sampled_from(WORKERS), st.integers(0, 59)),

@@ -104,17 +104,19 @@ class MemoryLedger(SqliteLedger):
         if self.gone:
             raise StoreError("the ledger failed: the disk is full (SQLITE_FULL)")
 
-    async def load(self, name: str, contacts: Iterable[NewContact]) -> Loaded:
+    async def load(self, name: str, contacts: Iterable[NewContact], *, by: str = "") -> Loaded:
         """Add contacts, all at once."""
         source, added, known = iter(contacts), 0, 0
         rows = _rows(source)  # one batch at a time
         while True:
-            loaded = await self._load(name, rows)
+            loaded = await self._load(name, rows, "loading", by)
             added, known = added + loaded.added, known + loaded.known
             if not (rows := _rows(source)):
                 return Loaded(added=added, known=known)
 
-    async def add_do_not_call(self, numbers: Iterable[SupportsIndex | str], source: str) -> int:
+    async def add_do_not_call(
+        self, numbers: Iterable[SupportsIndex | str], source: str, *, by: str = ""
+    ) -> int:
         """Add numbers to the do-not-call list, all at once."""
         some = list(parse_numbers(numbers))
-        return await self._add_do_not_call(some, source)
+        return await self._add_do_not_call(some, source, "adding", by)

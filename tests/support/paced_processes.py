@@ -23,6 +23,7 @@ from attrs import frozen
 from telecmi_async import CallService, RateLimit
 from telecmi_async.campaigns import CampaignSettings, Pace
 from telecmi_async.campaigns.channel_leases import ChannelLeases
+from telecmi_async.campaigns.settings_in_use import SettingsInUse
 from telecmi_async.campaigns.start_scheduler import StartScheduler
 from telecmi_async.ledger import SqliteLedger
 from telecmi_async.pacing.redis import RedisLimits
@@ -188,9 +189,9 @@ async def dial(order: Mapping[str, Any]) -> None:
         limits = await stack.enter_async_context(shared(order["where"]))
         turns = StartScheduler(
             limits,
-            ChannelLeases(limits, "paced", settings.pace),
+            ChannelLeases(limits, "paced", SettingsInUse(settings)),
             "paced",
-            settings,
+            SettingsInUse(settings),
             rate=lambda: order["rate"],
             pause=_pause,
             longest=60.0,

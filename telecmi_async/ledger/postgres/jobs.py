@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from telecmi_async.ledger.records import NewContact
 
 
-def loading(campaign: int, batch: Sequence[NewContact]) -> Callable[[WatchedConnection], int]:
+def loading(
+    campaign: int, batch: Sequence[NewContact], operation: str, by: str
+) -> Callable[[WatchedConnection], int]:
     """Return a job that loads contacts in one transaction, and returns how many are new."""
 
     def load(connection: WatchedConnection) -> int:
@@ -36,7 +38,12 @@ def loading(campaign: int, batch: Sequence[NewContact]) -> Callable[[WatchedConn
                 " ORDER BY n ON CONFLICT (campaign, number) DO NOTHING",
                 (campaign,),
             )
-            return cursor.rowcount
+            added = cursor.rowcount
+            cursor.execute(
+                "SELECT note_change(%s::integer, %s, %s, 'load', '', %s)",
+                (campaign, operation, by, added),
+            )
+            return added
 
     return load
 

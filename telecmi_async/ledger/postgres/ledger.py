@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from itertools import islice
 from typing import TYPE_CHECKING, Final, NoReturn, Self, SupportsIndex
 
 from telecmi_async._internal import validators
 from telecmi_async.errors import ConfigurationError, LedgerLost
 from telecmi_async.ledger import rows, sanitize
+from telecmi_async.ledger.changes import (
+    CampaignChange,
+    DoNotCallEntry,
+    SettingsRevision,
+    withdrawn_from,
+    words_of_withdrawal,
+)
 from telecmi_async.ledger.idempotency import KEY_OUTCOMES, KeyState, keyed_call_from
 from telecmi_async.ledger.postgres import jobs, queries
 from telecmi_async.ledger.postgres.connector import PostgresConnector
@@ -23,6 +31,7 @@ from telecmi_async.phone import parse_number, parse_numbers
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 
+    from telecmi_async.ledger.changes import Withdrawn
     from telecmi_async.ledger.idempotency import KeyedCall
     from telecmi_async.ledger.records import CampaignState, Claim, Contact, NewContact
     from telecmi_async.ledger.send_records import CallEvidence, SendLimits, SendResult
@@ -33,6 +42,11 @@ _BATCH: Final = 2_000
 _MANY: Final = 20_000
 _PAGE: Final = 1_000
 _ANOTHER: Final = "the ledger failed: the campaign is gone from its database, or that is another one than before"
+
+
+def _operation() -> str:
+    """Return the id of a change: a query that is repeated is one change."""
+    return secrets.token_hex(8)
 
 
 class PostgresLedger:
@@ -143,19 +157,45 @@ class PostgresLedger:
         return self._campaigns[name]
 
     async def settings(self, name: str) -> Mapping[str, object] | None:
-        """Return the settings a campaign was created with."""
+        """Return the settings of a campaign."""
         found = await self._queries.fetch("SELECT settings FROM campaign WHERE name = %s", name)
         return found[0][0] if found else None
+
+    async def settings_revision(self, name: str) -> SettingsRevision | None:
+        """Return the settings of a campaign, with the count of their changes."""
+        found = await self._queries.fetch(queries.SETTINGS_REVISION, name)
+        if not found:
+            return None
+        number, settings, original = found[0]
+        return SettingsRevision(number=number, settings=settings, original=original)
+
+    async def change_settings(
+        self,
+        name: str,
+        settings: Mapping[str, object],
+        *,
+        revision: int,
+        detail: str = "",
+        by: str = "",
+    ) -> bool:
+        """Change a campaign's settings, unless they were changed since a revision."""
+        text = sanitize.to_json(settings, "settings")
+        return bool(await self._moves.value(
+            "SELECT change_settings(%s::integer, %s::json, %s::integer, %s, %s, %s)",
+            await self._campaign(name), text, revision, _operation(),
+            sanitize.clean(by), sanitize.clean(detail),
+        ))  # fmt: skip
 
     async def campaigns(self) -> list[str]:
         """Return the names of all campaigns, oldest first."""
         return [row[0] for row in await self._queries.fetch(queries.CAMPAIGNS)]
 
-    async def set_status(self, name: str, status: str, why: str = "") -> None:
+    async def set_status(self, name: str, status: str, why: str = "", *, by: str = "") -> None:
         """Ask all workers of a campaign to run, pause or stop."""
         sanitize.check_choice("status", status, sanitize.STATUSES)
         campaign = await self._campaign(name)
-        await self._moves.fetch(queries.SET_STATUS, status, sanitize.clean(why), campaign)
+        words = sanitize.clean(why), campaign, _operation(), sanitize.clean(by)
+        await self._moves.fetch(queries.SET_STATUS, status, *words)
 
     async def state(self, name: str) -> CampaignState:
         """Return the state of a campaign: a million contacts are counted in 0.1 seconds."""
@@ -168,20 +208,37 @@ class PostgresLedger:
 
     # -- contacts
 
-    async def load(self, name: str, contacts: Iterable[NewContact]) -> Loaded:
+    async def load(self, name: str, contacts: Iterable[NewContact], *, by: str = "") -> Loaded:
         """Add contacts over a separate connection, 2,000 a transaction."""
         campaign, source = await self._campaign(name), iter(contacts)
-        pipeline = PostgresPipeline(self._connector)
+        pipeline, operation = PostgresPipeline(self._connector), _operation()
+        by = sanitize.clean(by)
         added = total = 0
         try:
             while batch := list(islice(source, _BATCH)):
-                added += await pipeline.do(jobs.loading(campaign, batch))
+                added += await pipeline.do(jobs.loading(campaign, batch, operation, by))
                 total += len(batch)
             if total > _MANY:
                 await pipeline.do(jobs.vacuum)
         finally:
             await pipeline.close()
         return Loaded(added=added, known=total - added)
+
+    async def withdraw(
+        self, name: str, numbers: Iterable[SupportsIndex | str], *, by: str = "", why: str = ""
+    ) -> Withdrawn:
+        """Have contacts not be dialled any more, because a person decided so."""
+        campaign, operation = await self._campaign(name), _operation()
+        by, why = sanitize.clean(by), sanitize.clean(why)
+        rest, total, found = parse_numbers(numbers), 0, Counter[str]()
+        while batch := list(islice(rest, _BATCH)):
+            states = await self._moves.fetch(
+                "SELECT * FROM withdraw(%s::integer, %s::bigint[], %s, %s, %s, %s)",
+                campaign, batch, words_of_withdrawal(by, why), operation, by, why,
+            )  # fmt: skip
+            found.update(dict(states))
+            total += len(batch)
+        return withdrawn_from(found, total)
 
     async def claim(self, name: str, worker: str, *, most: int, lease: float) -> list[Claim]:
         """Claim contacts that are due, longest due first.
@@ -211,12 +268,19 @@ class PostgresLedger:
         return await self._put_back(claim, worker, "release", "", not_before)
 
     async def _put_back(
-        self, claim: Claim, worker: str, move: str, reason: str, until: float | None
+        self,
+        claim: Claim,
+        worker: str,
+        move: str,
+        reason: str,
+        until: float | None,
+        revision: int | None = None,
     ) -> bool:
         return bool(await self._moves.value(
-            "SELECT put_back(%s, %s::integer, %s, %s, %s, %s::double precision, %s)",
+            "SELECT put_back_2(%s, %s::integer, %s, %s, %s, %s::double precision,"
+            " %s::integer, %s)",
             claim.contact, claim.epoch, worker, move, sanitize.clean(reason), until,
-            takes_again=True,
+            revision, takes_again=True,
         ))  # fmt: skip
 
     async def next_due(self, name: str) -> float | None:
@@ -241,14 +305,14 @@ class PostgresLedger:
         Limits of a day or of a number are exact: intents that share one wait for each other.
         """
         found = await self._moves.fetch(
-            "SELECT * FROM intend(%s, %s::integer, %s, %s, %s, %s, %s, %s::integer[],"
-            " %s::double precision[], %s::integer, %s, %s::double precision, %s)",
+            "SELECT * FROM intend_2(%s, %s::integer, %s, %s, %s, %s, %s, %s::integer[],"
+            " %s::double precision[], %s::integer, %s, %s::double precision, %s::integer, %s)",
             claim.contact, claim.epoch, worker, token, fence, lease,
             limits.check_do_not_call,
             [min(count, sanitize.INT_32) for count, _ in limits.per_number],
             [float(seconds) for _, seconds in limits.per_number],
             None if limits.per_day is None else min(limits.per_day, sanitize.INT_32),
-            limits.day_began, limits.cost, takes_again=True,
+            limits.day_began, limits.cost, limits.revision, takes_again=True,
         )  # fmt: skip
         if not found:
             return None
@@ -257,11 +321,13 @@ class PostgresLedger:
             return RuleDecision(rule=rule, reason=reason, until=until)
         return Intent(token=token, send_by=send_by)
 
-    async def block(self, claim: Claim, worker: str, refusal: RuleDecision) -> bool:
+    async def block(
+        self, claim: Claim, worker: str, refusal: RuleDecision, *, revision: int | None = None
+    ) -> bool:
         """Postpone or block a claimed contact by a campaign's rule."""
         move = "block" if refusal.until is None else "postpone"
         reason = f"{refusal.rule}: {refusal.reason}"
-        return await self._put_back(claim, worker, move, reason, refusal.until)
+        return await self._put_back(claim, worker, move, reason, refusal.until, revision)
 
     async def settle(self, token: str, outcome: SendResult) -> bool:
         """Put the result of a send on record."""
@@ -270,7 +336,7 @@ class PostgresLedger:
             sanitize.clean_id(outcome.request_id),
         )
         return bool(await self._moves.value(
-            "SELECT settle_3(%s, %s::contact_state, %s, %s, %s, %s, %s)", token,
+            "SELECT settle_4(%s, %s::contact_state, %s, %s, %s, %s, %s)", token,
             outcome.state.value, detail, request_id, outcome.not_before, outcome.counts,
             takes_again=True,
         ))  # fmt: skip
@@ -301,14 +367,19 @@ class PostgresLedger:
         campaign = await self._campaign(name)
         if policy == "hold":
             return 0
-        call = "SELECT resolve_unknown(%s::integer, %s, %s)"
+        call = "SELECT resolve_unknown_2(%s::integer, %s, %s)"
         return int(await self._queries.value(call, campaign, older_than, policy))
 
     async def redial_unknown(
-        self, name: str, numbers: Iterable[SupportsIndex | str] | None = None
+        self,
+        name: str,
+        numbers: Iterable[SupportsIndex | str] | None = None,
+        *,
+        by: str = "",
     ) -> int:
         """Make unknown contacts pending because a person decided so."""
-        return await self._decide("redial(%s::integer, %s::bigint[])", name, numbers)
+        call = "redial_2(%s::integer, %s::bigint[])"
+        return await self._decide(call, name, numbers, change=("redial_unknown", by, ""))
 
     async def reopen(
         self,
@@ -317,22 +388,29 @@ class PostgresLedger:
         numbers: Iterable[SupportsIndex | str] | None = None,
         *,
         reason: str = "",
+        by: str = "",
     ) -> int:
-        """Make rejected or failed contacts pending because a person decided so."""
+        """Make rejected, failed or blocked contacts pending because a person decided so."""
         sanitize.check_choice("state", state, sanitize.REOPENED)
-        call = "reopen(%s::integer, %s::bigint[], %s::contact_state, %s)"
-        return await self._decide(call, name, numbers, str(state), sanitize.clean(reason))
+        call = "reopen_2(%s::integer, %s::bigint[], %s::contact_state, %s)"
+        text = sanitize.clean(reason)
+        change = "reopen", by, f"{state}{f', {text}' if text else ''}"
+        return await self._decide(call, name, numbers, str(state), text, change=change)
 
     async def redial_missed(
         self,
         name: str,
         waits: Sequence[float] | None,
         numbers: Iterable[SupportsIndex | str] | None = None,
+        *,
+        revision: int = 0,
+        by: str = "",
     ) -> int:
         """Make finished contacts pending whose calls were not answered."""
-        call = "redial_missed(%s::integer, %s::bigint[], %s::double precision[])"
+        call = "redial_missed_2(%s::integer, %s::bigint[], %s::double precision[], %s::integer)"
         given = None if waits is None else [float(wait) for wait in waits]
-        return await self._decide(call, name, numbers, given)
+        change = ("redial_missed", by, "") if waits is None else None
+        return await self._decide(call, name, numbers, given, revision, change=change)
 
     async def _decide(
         self,
@@ -340,23 +418,49 @@ class PostgresLedger:
         name: str,
         numbers: Iterable[SupportsIndex | str] | None,
         *given: object,
+        change: tuple[str, str, str] | None,
     ) -> int:
-        """Make a move that a person decided on, for all contacts or for those of some numbers."""
+        """Make a move for all contacts or for those of some numbers, and record a ``change``."""
         wanted = None if numbers is None else list(parse_numbers(numbers))
         campaign = await self._campaign(name)
-        return int(await self._queries.value(f"SELECT {call}", campaign, wanted, *given))
+        given = (campaign, wanted, *given)
+        if change is None:
+            return int(await self._queries.value(f"SELECT {call}", *given))
+        what, by, detail = change
+        noted = (campaign, _operation(), sanitize.clean(by), what, detail)
+        found = await self._queries.fetch(queries.DECIDE.format(call=call), *given, *noted)
+        return int(found[0][0])
 
     # -- do not call
 
-    async def add_do_not_call(self, numbers: Iterable[SupportsIndex | str], source: str) -> int:
+    async def add_do_not_call(
+        self, numbers: Iterable[SupportsIndex | str], source: str, *, by: str = ""
+    ) -> int:
         """Add numbers to the do-not-call list; return how many are new."""
-        added = 0
-        rest = parse_numbers(numbers)
+        words = sanitize.clean(source), sanitize.clean(by)
+        added, rest, operation = 0, parse_numbers(numbers), _operation()
         while batch := list(islice(rest, _BATCH)):
-            added += int(
-                await self._moves.value(queries.ADD_DO_NOT_CALL, sanitize.clean(source), batch)
-            )
+            given = (*words, batch, operation)
+            added += int((await self._moves.fetch(queries.ADD_DO_NOT_CALL, *given))[0][0])
         return added
+
+    async def remove_do_not_call(
+        self, numbers: Iterable[SupportsIndex | str], *, by: str = ""
+    ) -> int:
+        """Remove numbers from the list; they stay on record."""
+        removed, rest, operation = 0, parse_numbers(numbers), _operation()
+        while batch := list(islice(rest, _BATCH)):
+            given = (batch, sanitize.clean(by), operation)
+            removed += int((await self._moves.fetch(queries.REMOVE_DO_NOT_CALL, *given))[0][0])
+        return removed
+
+    async def do_not_call(self) -> AsyncGenerator[DoNotCallEntry]:
+        """Iterate over the do-not-call list, in the order of numbers."""
+        last = 0
+        while page := await self._queries.fetch(queries.DO_NOT_CALL, last, _PAGE):
+            last = page[-1][0]
+            for number, source, at, by in page:
+                yield DoNotCallEntry(number=number, source=source, at=at, by=by)
 
     # -- reading
 
@@ -371,6 +475,14 @@ class PostgresLedger:
             last = page[-1][0]
             for row in page:
                 yield rows.contact_from(row[1:])
+
+    async def changes(self, name: str) -> AsyncGenerator[CampaignChange]:
+        """Iterate over what was changed, and by whom, oldest first."""
+        campaign, last = await self._campaign(name), 0
+        while page := await self._queries.fetch(queries.CHANGES, last, campaign, _PAGE):
+            last = page[-1][0]
+            for _, at, by, what, detail, count in page:
+                yield CampaignChange(at=at, by=by, what=what, detail=detail, count=count)
 
     async def find(self, name: str, number: SupportsIndex | str) -> Contact | None:
         """Return one contact with its whole history."""

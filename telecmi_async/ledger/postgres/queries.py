@@ -25,7 +25,7 @@ STATE: Final = f"""
         (SELECT count(DISTINCT c.worker) FROM contact c WHERE c.campaign = k.id
             AND c.state IN ('claimed', 'sending') AND c.lease_until > n.now),
         k.settings ->> 'unknown', (SELECT max(s.at) FROM send s WHERE s.campaign = k.id),
-        n.now, p.not_before, p.reason,
+        k.revision, n.now, p.not_before, p.reason,
         (SELECT json_object_agg(s.state, s.n) FROM (
             SELECT c.state, count(*) AS n FROM contact c WHERE c.campaign = k.id
             GROUP BY c.state
@@ -50,10 +50,37 @@ CLAIM: Final = f"""
     )"""  # noqa: S608  # columns
 ADD_DO_NOT_CALL: Final = """
     WITH added AS (
-        INSERT INTO do_not_call (number, source, at)
-        SELECT DISTINCT n, %s, clock() FROM unnest(%s::bigint[]) n ORDER BY n
-        ON CONFLICT (number) DO NOTHING RETURNING 1
-    ) SELECT count(*) FROM added"""
+        INSERT INTO do_not_call (number, source, at, added_by)
+        SELECT DISTINCT n, g.source, clock(), g.by
+        FROM (VALUES (%s, %s)) AS g (source, by), unnest(%s::bigint[]) n ORDER BY n
+        ON CONFLICT (number) DO NOTHING RETURNING source, added_by
+    ), counted AS MATERIALIZED (
+        SELECT count(*) AS n, min(source) AS source, min(added_by) AS by FROM added
+    )
+    SELECT n, note_change(NULL, %s, by, 'add_do_not_call', source, n) FROM counted"""
+REMOVE_DO_NOT_CALL: Final = """
+    WITH removed AS (
+        DELETE FROM do_not_call WHERE number = ANY (%s::bigint[])
+        RETURNING number, source, at, added_by
+    ), kept AS (
+        INSERT INTO do_not_call_removed (number, source, at, added_by, removed_at, removed_by)
+        SELECT number, source, at, added_by, clock(), %s FROM removed RETURNING removed_by
+    ), counted AS MATERIALIZED (
+        SELECT count(*) AS n, min(removed_by) AS by FROM kept
+    )
+    SELECT n, note_change(NULL, %s, by, 'remove_do_not_call', '', n) FROM counted"""
+DO_NOT_CALL: Final = """
+    SELECT number, source, at, added_by FROM do_not_call WHERE number > %s
+    ORDER BY number LIMIT %s"""
+CHANGES: Final = """
+    SELECT id, at, changed_by, what, detail, count FROM change
+    WHERE id > %s AND (campaign = %s OR campaign IS NULL) ORDER BY id LIMIT %s"""
+SETTINGS_REVISION: Final = """
+    SELECT revision, settings, coalesce(original, settings) FROM campaign WHERE name = %s"""
+# A decision of a person, with the number of contacts that it moved.
+DECIDE: Final = """
+    WITH done AS MATERIALIZED (SELECT {call} AS n)
+    SELECT n, note_change(%s::integer, %s, %s, %s, %s, n) FROM done"""
 RECORD_EVENT: Final = (
     "SELECT record_event_2(%s, %s, %s, %s, %s::boolean, %s::integer, %s::double precision, %s)"
 )
@@ -63,7 +90,11 @@ ADD_LEG: Final = """
     WHERE s.token = %s OR s.request_id = %s LIMIT 1
     ON CONFLICT (send, leg) DO UPDATE SET cost = excluded.cost WHERE excluded.cost > l.cost
     RETURNING 1"""
-SET_STATUS: Final = "UPDATE campaign SET status = %s, why = %s WHERE id = %s RETURNING id"
+SET_STATUS: Final = """
+    WITH asked AS (
+        UPDATE campaign SET status = %s, why = %s WHERE id = %s RETURNING id, status, why
+    )
+    SELECT id, note_change(id, %s, %s, status, why, NULL) FROM asked"""
 NEXT_DUE: Final = """
     SELECT not_before FROM contact WHERE campaign = %s AND state = 'pending'
     ORDER BY not_before LIMIT 1"""

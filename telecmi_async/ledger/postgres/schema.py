@@ -20,10 +20,13 @@ _ADDED: Final = ("SELECT", "INSERT")
 #: What a worker's role may do with each table.
 WORKER_GRANTS: Final = {
     "campaign": _CHANGED,
+    "change": _CHANGED,
     "channel": (*_CHANGED, "DELETE"),
     "contact": _CHANGED,
-    "do_not_call": _ADDED,
+    "do_not_call": (*_ADDED, "DELETE"),
+    "do_not_call_removed": _ADDED,
     "keyed_call": (*_CHANGED, "DELETE"),
+    "leg": _CHANGED,
     "migration": ("SELECT",),
     "pace": _CHANGED,
     "passage": _ADDED,

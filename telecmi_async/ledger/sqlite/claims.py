@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Final
 
 from telecmi_async.ledger.records import Loaded, Reaped
 from telecmi_async.ledger.rows import CLAIM_COLUMNS, claim_from
-from telecmi_async.ledger.sanitize import STATUSES, check_choice, clean, to_json
+from telecmi_async.ledger.sanitize import clean, to_json
 from telecmi_async.ledger.sqlite.moves import add_history, guarded
 from telecmi_async.ledger.sqlite.queries import campaign_id
+from telecmi_async.ledger.sqlite.steering import note_change
 from telecmi_async.ledger.states import ContactState, Move
 
 if TYPE_CHECKING:
@@ -36,6 +37,9 @@ _RELEASE_EXPIRED: Final = (
 _POSTPONE: Final = guarded(Move.POSTPONE, _HELD, also=f", reason = ?{_LATER}")
 _BLOCK: Final = guarded(Move.BLOCK, _HELD, also=", reason = ?")
 _MARK_UNKNOWN: Final = guarded(Move.MARK_UNKNOWN, "id = ? AND epoch = ?", also=", reason = ?")
+_REVISION: Final = (
+    "SELECT g.revision FROM contact AS c JOIN campaign AS g ON g.id = c.campaign WHERE c.id = ?"
+)
 _WORKER_GONE: Final = "the worker that sent it is gone"
 
 
@@ -60,25 +64,16 @@ def create(
     return True
 
 
-def set_status(
-    db: sqlite3.Connection, _now: float, name: str, status: str, why: str = ""
-) -> None:
-    """Ask all workers of a campaign to run, pause or stop."""
-    check_choice("status", status, STATUSES)
-    db.execute(
-        "UPDATE campaign SET status = ?, why = ? WHERE id = ?",
-        (status, clean(why), campaign_id(db, name)),
-    )
-
-
 # -- contacts
 
 
 def load(
     db: sqlite3.Connection,
-    _now: float,
+    now: float,
     name: str,
     rows: Sequence[tuple[int, str, float, float | None]],
+    operation: str,
+    by: str,
 ) -> Loaded:
     """Add the contacts that are new."""
     campaign = campaign_id(db, name)
@@ -87,17 +82,8 @@ def load(
         "VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
         [(campaign, *row) for row in rows],
     ).rowcount
+    note_change(db, now, campaign, by, "load", count=added, operation=operation)
     return Loaded(added=added, known=len(rows) - added)
-
-
-def add_do_not_call(
-    db: sqlite3.Connection, now: float, numbers: Sequence[int], source: str
-) -> int:
-    """Add numbers to the do-not-call list; return how many are new."""
-    return db.executemany(
-        "INSERT INTO do_not_call (number, source, at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-        [(number, source, now) for number in numbers],
-    ).rowcount
 
 
 # -- claims
@@ -140,9 +126,20 @@ def release(
 
 
 def put_back(
-    db: sqlite3.Connection, now: float, claim: Claim, worker: str, refusal: RuleDecision
+    db: sqlite3.Connection,
+    now: float,
+    claim: Claim,
+    worker: str,
+    refusal: RuleDecision,
+    *,
+    revision: int | None = None,
 ) -> bool:
     """Postpone or block a claimed contact by a campaign's rule; return False if it was lost."""
+    if (
+        revision is not None
+        and (revision,) != db.execute(_REVISION, (claim.contact,)).fetchone()
+    ):
+        return False
     held = (claim.contact, worker, claim.epoch)
     why = clean(f"{refusal.rule}: {refusal.reason}")
     if refusal.until is None:

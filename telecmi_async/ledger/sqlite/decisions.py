@@ -8,7 +8,8 @@ from telecmi_async._internal.telecmi import LAST_RECORD
 from telecmi_async.ledger.sanitize import REOPENED, UNKNOWN_POLICIES, check_choice, clean
 from telecmi_async.ledger.sqlite.moves import add_history, guarded
 from telecmi_async.ledger.sqlite.queries import campaign_id
-from telecmi_async.ledger.states import Move
+from telecmi_async.ledger.sqlite.steering import keep_withdrawn, note_change
+from telecmi_async.ledger.states import ContactState, Move
 
 if TYPE_CHECKING:
     import sqlite3
@@ -39,18 +40,22 @@ _RESOLVED: Final = {
     move: guarded(move, "id = ? AND epoch = ?", also=", reason = ?")
     for move in _POLICIES.values()
 }
-_REDIAL: Final = guarded(Move.REDIAL, "campaign = ?", also=", reason = ''")
-# No send of it may have rung.
+_REVISION: Final = "SELECT revision FROM campaign WHERE id = ?"
+_REDIAL: Final = guarded(
+    Move.REDIAL, "campaign = ? AND {chosen}", also=", reason = '', withdrawn = NULL"
+)
+# None of its calls was answered or may still ring.
 _REOPEN: Final = guarded(
     Move.REOPEN,
-    "campaign = ? AND state = ? AND instr(reason, ?) AND NOT EXISTS (SELECT 1 FROM send AS s "
-    "WHERE s.number = contact.number AND s.contact = contact.id AND s.state <> 'absent')",
-    also=", reason = '', excused = sends",
+    "campaign = ? AND state = ? AND instr(reason, ?) AND {chosen} AND NOT EXISTS ("
+    "SELECT 1 FROM send AS s WHERE s.number = contact.number AND s.contact = contact.id "
+    "AND s.state <> 'absent' AND NOT (s.state = 'finished' AND s.answered IS 0))",
+    also=", reason = '', excused = sends, withdrawn = NULL",
 )
 
 # The record of each of its calls is there, and says that the call was not answered.
 _MISSED: Final = (
-    "campaign = ?1 AND answered = 0 AND {which} "
+    "campaign = ?1 AND answered = 0 AND {which} AND {chosen} "
     "AND (not_after IS NULL OR finished_at + ?2 <= not_after) AND NOT EXISTS ("
     "SELECT 1 FROM send AS s WHERE s.number = contact.number AND s.contact = contact.id "
     "AND s.state NOT IN ('finished', 'absent'))"
@@ -61,7 +66,7 @@ _SOME_MISSED: Final = (
 )
 _MISSED_AGAIN: Final = (
     ", reason = '', excused = sends, redials = redials + 1, finished_at = NULL, "
-    "request_id = NULL, not_before = max(not_before, finished_at + ?2)"
+    "request_id = NULL, withdrawn = NULL, not_before = max(not_before, finished_at + ?2)"
 )
 
 
@@ -83,12 +88,18 @@ def resolve_unknown(
         db.execute("UPDATE send SET state = 'absent' WHERE token = ?", (token,))
         add_history(db, [contact], now, move if moved else "event", why, token)
         resolved += moved
+        keep_withdrawn(db, now, contact)
     return resolved
 
 
-def redial(db: sqlite3.Connection, now: float, name: str, numbers: Sequence[int] | None) -> int:
+def redial(
+    db: sqlite3.Connection, now: float, name: str, numbers: Sequence[int] | None, by: str
+) -> int:
     """Make unknown contacts pending; their sends still count under all limits."""
-    return _decide(db, now, Move.REDIAL, _REDIAL, (campaign_id(db, name),), numbers)
+    campaign = campaign_id(db, name)
+    moved = _decide(db, now, Move.REDIAL, _REDIAL, (campaign,), numbers)
+    note_change(db, now, campaign, by, "redial_unknown", count=moved)
+    return moved
 
 
 def reopen(
@@ -98,11 +109,17 @@ def reopen(
     state: str,
     numbers: Sequence[int] | None,
     reason: str,
+    by: str,
 ) -> int:
-    """Make rejected or failed contacts pending; their attempts start again."""
+    """Make rejected, failed or blocked contacts pending; their attempts start again."""
     check_choice("state", state, REOPENED)
-    given = (campaign_id(db, name), state, clean(reason))
-    return _decide(db, now, Move.REOPEN, _REOPEN, given, numbers)
+    campaign, text = campaign_id(db, name), clean(reason)
+    given = (campaign, state, text)
+    named = bool(text) and state == ContactState.BLOCKED
+    moved = _decide(db, now, Move.REOPEN, _REOPEN, given, numbers, named=named)
+    detail = f"{state}{f', {text}' if text else ''}"
+    note_change(db, now, campaign, by, "reopen", detail=detail, count=moved)
+    return moved
 
 
 def redial_missed(
@@ -111,12 +128,16 @@ def redial_missed(
     name: str,
     waits: Sequence[float] | None,
     numbers: Sequence[int] | None,
+    revision: int,
+    by: str,
 ) -> int:
     """Make finished contacts pending whose calls were not answered, each after its wait."""
     campaign = campaign_id(db, name)
     move, where = Move.REDIAL_MISSED, _SOME_MISSED if numbers is None else _MISSED
     if waits is None:
         plan = [("redials >= 0", -1, 0.0, "by decision")]
+    elif (revision,) != db.execute(_REVISION, (campaign,)).fetchone():
+        return 0
     else:
         plan = [
             (f"redials = {done}", _MOST_REDIALS, float(wait), f"redial {done + 1} of {len(waits)}")
@@ -125,9 +146,13 @@ def redial_missed(
     moved = 0
     # The last redials first: what was moved now must not be moved again.
     for which, most, wait, why in reversed(plan):
-        update = guarded(move, where.format(which=which, most=most), also=_MISSED_AGAIN)
+        update = guarded(
+            move, where.format(which=which, most=most, chosen="{chosen}"), also=_MISSED_AGAIN
+        )
         given = (campaign, wait)
         moved += _decide(db, now, move, update, given, numbers, f"not answered: {why}")
+    if waits is None:
+        note_change(db, now, campaign, by, "redial_missed", count=moved)
     return moved
 
 
@@ -139,8 +164,15 @@ def _decide(
     given: tuple[object, ...],
     numbers: Sequence[int] | None,
     why: str = "",
+    *,
+    named: bool = False,
 ) -> int:
-    """Make a move for all contacts that fit, or for those of some numbers."""
+    """Make a move for all contacts that fit, or for those of some numbers.
+
+    A contact that was withdrawn is moved only if it is ``named``, by its number for example.
+    """
+    chosen = "1" if named or numbers is not None else "withdrawn IS NULL"
+    update = update.format(chosen=chosen)
     if numbers is None:
         rows = db.execute(f"{update} RETURNING id", given).fetchall()
     else:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import secrets
 import sqlite3
 import time
+from collections import Counter
 from itertools import islice
 from os import PathLike
 from pathlib import Path
@@ -25,9 +27,18 @@ from telecmi_async._internal.messages import shown
 from telecmi_async._internal.seams import check_clock, check_instance
 from telecmi_async._internal.validators import is_number
 from telecmi_async.errors import ConfigurationError, LedgerLost
+from telecmi_async.ledger.changes import withdrawn_from, words_of_withdrawal
 from telecmi_async.ledger.records import Loaded
 from telecmi_async.ledger.sanitize import clean, contact_row
-from telecmi_async.ledger.sqlite import claims, decisions, keys, limits, queries, sends
+from telecmi_async.ledger.sqlite import (
+    claims,
+    decisions,
+    keys,
+    limits,
+    queries,
+    sends,
+    steering,
+)
 from telecmi_async.ledger.sqlite.thread import SqliteLoss, SqliteThread
 from telecmi_async.phone import parse_numbers
 
@@ -35,6 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
     from types import CoroutineType
 
+    from telecmi_async.ledger.changes import CampaignChange, DoNotCallEntry, Withdrawn
     from telecmi_async.ledger.records import Contact, NewContact
     from telecmi_async.ledger.states import ContactState
 
@@ -196,20 +208,36 @@ class SqliteLedger:
     create = _job(claims.create)
     settings = _job(queries.settings, reads=True)
     campaigns = _job(queries.campaigns, reads=True)
-    set_status = _job(claims.set_status)
+    settings_revision = _job(steering.settings_revision, reads=True)
+    change_settings = _job(steering.replace_settings)
+    set_status = _job(steering.set_status)
     state = _job(queries.state, reads=True)
 
-    async def load(self, name: str, contacts: Iterable[NewContact]) -> Loaded:
+    async def load(self, name: str, contacts: Iterable[NewContact], *, by: str = "") -> Loaded:
         """Add contacts; a thread takes them from the iterable, a thousand a transaction."""
         await self._read(lambda db, _: queries.campaign_id(db, name))
         added = known = 0
-        rest = iter(contacts)
+        rest, operation = iter(contacts), secrets.token_hex(8)
         while rows := await anyio.to_thread.run_sync(_rows, rest):
-            loaded = await self._load(name, rows)
+            loaded = await self._load(name, rows, operation, by)
             added, known = added + loaded.added, known + loaded.known
         return Loaded(added=added, known=known)
 
     _load = _job(claims.load)
+
+    async def withdraw(
+        self, name: str, numbers: Iterable[SupportsIndex | str], *, by: str = "", why: str = ""
+    ) -> Withdrawn:
+        """Have contacts not be dialled any more; a thread takes their numbers."""
+        words = clean(words_of_withdrawal(by, why))
+        rest, operation = parse_numbers(numbers), secrets.token_hex(8)
+        total, found = 0, Counter[str]()
+        while batch := await anyio.to_thread.run_sync(list, islice(rest, _BATCH)):
+            found.update(await self._withdraw(name, batch, words, operation, by, why))
+            total += len(batch)
+        return withdrawn_from(found, total)
+
+    _withdraw = _job(steering.withdraw)
     claim = _job(claims.claim)
     renew = _job(claims.renew)
     release = _job(claims.release)
@@ -223,11 +251,15 @@ class SqliteLedger:
     resolve_unknown = _job(decisions.resolve_unknown)
 
     async def redial_unknown(
-        self, name: str, numbers: Iterable[SupportsIndex | str] | None = None
+        self,
+        name: str,
+        numbers: Iterable[SupportsIndex | str] | None = None,
+        *,
+        by: str = "",
     ) -> int:
         """Make unknown contacts pending because a person decided so."""
         wanted = None if numbers is None else list(parse_numbers(numbers))
-        return await self._write(lambda db, now: decisions.redial(db, now, name, wanted))
+        return await self._write(lambda db, now: decisions.redial(db, now, name, wanted, by))
 
     async def reopen(
         self,
@@ -236,11 +268,12 @@ class SqliteLedger:
         numbers: Iterable[SupportsIndex | str] | None = None,
         *,
         reason: str = "",
+        by: str = "",
     ) -> int:
-        """Make rejected or failed contacts pending because a person decided so."""
+        """Make rejected, failed or blocked contacts pending because a person decided so."""
         wanted = None if numbers is None else list(parse_numbers(numbers))
         return await self._write(
-            lambda db, now: decisions.reopen(db, now, name, state, wanted, reason)
+            lambda db, now: decisions.reopen(db, now, name, state, wanted, reason, by)
         )
 
     async def redial_missed(
@@ -248,22 +281,49 @@ class SqliteLedger:
         name: str,
         waits: Sequence[float] | None,
         numbers: Iterable[SupportsIndex | str] | None = None,
+        *,
+        revision: int = 0,
+        by: str = "",
     ) -> int:
         """Make finished contacts pending whose calls were not answered."""
         wanted = None if numbers is None else list(parse_numbers(numbers))
         return await self._write(
-            lambda db, now: decisions.redial_missed(db, now, name, waits, wanted)
+            lambda db, now: decisions.redial_missed(db, now, name, waits, wanted, revision, by)
         )
 
-    async def add_do_not_call(self, numbers: Iterable[SupportsIndex | str], source: str) -> int:
+    async def add_do_not_call(
+        self, numbers: Iterable[SupportsIndex | str], source: str, *, by: str = ""
+    ) -> int:
         """Add numbers to the do-not-call list; a thread takes them from the iterable."""
-        new = 0
+        new, operation = 0, secrets.token_hex(8)
         rest = parse_numbers(numbers)
         while batch := await anyio.to_thread.run_sync(list, islice(rest, _BATCH)):
-            new += await self._add_do_not_call(batch, clean(source))
+            new += await self._add_do_not_call(batch, clean(source), operation, clean(by))
         return new
 
-    _add_do_not_call = _job(claims.add_do_not_call)
+    _add_do_not_call = _job(steering.add_do_not_call)
+
+    async def remove_do_not_call(
+        self, numbers: Iterable[SupportsIndex | str], *, by: str = ""
+    ) -> int:
+        """Remove numbers from the list; they stay on record."""
+        removed, operation = 0, secrets.token_hex(8)
+        rest = parse_numbers(numbers)
+        while batch := await anyio.to_thread.run_sync(list, islice(rest, _BATCH)):
+            removed += await self._remove_do_not_call(batch, operation, clean(by))
+        return removed
+
+    _remove_do_not_call = _job(steering.remove_do_not_call)
+
+    async def do_not_call(self) -> AsyncGenerator[DoNotCallEntry]:
+        """Iterate over the do-not-call list, in the order of numbers."""
+        after = 0
+        while page := await self._do_not_call(after):
+            for entry in page:
+                yield entry
+            after = page[-1].number
+
+    _do_not_call = _job(steering.do_not_call_page, reads=True)
 
     async def contacts(
         self, name: str, *, states: Sequence[ContactState] = ()
@@ -277,6 +337,16 @@ class SqliteLedger:
 
     _contacts = _job(queries.contacts_page, reads=True)
     find = _job(queries.find, reads=True)
+
+    async def changes(self, name: str) -> AsyncGenerator[CampaignChange]:
+        """Iterate over what was changed, and by whom, oldest first."""
+        after = 0
+        while page := await self._changes(name, after):
+            for row, change in page:
+                yield change
+                after = row
+
+    _changes = _job(steering.changes_page, reads=True)
 
     reserve = _job(limits.reserve)
     advance_starts = _job(limits.advance_starts)

@@ -38,7 +38,7 @@ def campaign_id(db: sqlite3.Connection, name: str) -> int:
 
 
 def settings(db: sqlite3.Connection, _now: float, name: str) -> Mapping[str, object] | None:
-    """Return the settings a campaign was created with."""
+    """Return the settings of a campaign."""
     row = db.execute("SELECT settings FROM campaign WHERE name = ?", (name,)).fetchone()
     found: dict[str, object] | None = None if row is None else json.loads(row[0])
     return found
@@ -52,7 +52,7 @@ def campaigns(db: sqlite3.Connection, _now: float) -> list[str]:
 def state(db: sqlite3.Connection, now: float, name: str) -> CampaignState:
     """Return the state of a campaign from its tally."""
     campaign = campaign_id(db, name)
-    *row, kept, last_send = db.execute(
+    *row, kept, last_send, revision = db.execute(
         "SELECT status, why, sends, cost, priced, "
         "(SELECT sum(q.sends) FROM quarter AS q WHERE q.campaign = c.id), ended, answered, "
         "talk_seconds, (SELECT min(s.at) FROM send AS s WHERE s.campaign = c.id), "
@@ -64,7 +64,7 @@ def state(db: sqlite3.Connection, now: float, name: str) -> CampaignState:
         "WHERE h.campaign = c.id AND h.state = 'claimed' AND h.lease_until > :now "
         "UNION SELECT o.worker FROM send AS o INDEXED BY send_open "
         "WHERE o.campaign = c.id AND o.state = 'sending' AND o.lease_until > :now)), settings, "
-        "(SELECT max(s.at) FROM send AS s WHERE s.campaign = c.id) "
+        "(SELECT max(s.at) FROM send AS s WHERE s.campaign = c.id), revision "
         "FROM campaign AS c WHERE c.id = :campaign",
         {"campaign": campaign, "now": now, "span": RATE_SPAN},
     ).fetchone()
@@ -72,7 +72,9 @@ def state(db: sqlite3.Connection, now: float, name: str) -> CampaignState:
     first = db.execute(f"SELECT not_before, reason {_FIRST_DUE}", (campaign,)).fetchone()
     unknown = json.loads(kept).get("unknown")
     counts = dict(rows.fetchall())
-    return state_from(name, counts, [*row, unknown, last_send, now, *(first or (None, None))])
+    return state_from(
+        name, counts, [*row, unknown, last_send, revision, now, *(first or (None, None))]
+    )
 
 
 def next_due(db: sqlite3.Connection, _now: float, name: str) -> float | None:

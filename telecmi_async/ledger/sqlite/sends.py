@@ -13,6 +13,7 @@ from telecmi_async.ledger.sanitize import (
 from telecmi_async.ledger.send_records import RESULTS, Intent, RuleDecision
 from telecmi_async.ledger.sqlite.claims import put_back
 from telecmi_async.ledger.sqlite.moves import add_history, guarded
+from telecmi_async.ledger.sqlite.steering import keep_withdrawn
 from telecmi_async.ledger.states import Move
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def intend(
 ) -> Intent | RuleDecision | None:
     """Put the intent to send on record, if the contact is held and no limit denies it."""
     row = db.execute(
-        "SELECT c.campaign, c.number, c.not_after, g.status, g.why, g.cost, "
+        "SELECT c.campaign, c.number, c.not_after, g.status, g.why, g.cost, g.revision, c.withdrawn, "
         "(SELECT source FROM do_not_call AS d WHERE d.number = c.number) "
         "FROM contact AS c JOIN campaign AS g ON g.id = c.campaign "
         "WHERE c.id = ? AND c.worker = ? AND c.epoch = ? AND c.state = 'claimed'",
@@ -85,8 +86,18 @@ def intend(
     db.execute(_INTEND, (now, claim.contact, worker, claim.epoch))
     db.execute(
         "INSERT INTO send (token, contact, campaign, number, worker, epoch, at, send_by, "
-        "lease_until) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (token, claim.contact, *row[:2], worker, claim.epoch, now, now + fence, now + lease),
+        "lease_until, revision) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            token,
+            claim.contact,
+            *row[:2],
+            worker,
+            claim.epoch,
+            now,
+            now + fence,
+            now + lease,
+            limits.revision,
+        ),
     )
     add_history(db, [claim.contact], now, Move.INTEND, worker, token)
     return Intent(token=token, send_by=now + fence)
@@ -96,10 +107,14 @@ def _refusals(
     db: sqlite3.Connection, now: float, row: Sequence[Any], limits: SendLimits
 ) -> Iterator[RuleDecision]:
     """Yield the decisions of the rules that deny a send now; the first one counts."""
-    campaign, number, not_after, status, why, cost, listed_by = row
+    campaign, number, not_after, status, why, cost, revision, withdrawn, listed_by = row
     if status != "running":
         reason = f"the campaign is {status}" + (f": {why}" if why else "")
         yield RuleDecision(rule="campaign", reason=reason, until=now)
+    if revision != limits.revision:
+        yield RuleDecision(rule="settings", reason="the settings were changed", until=now)
+    if withdrawn is not None:
+        yield RuleDecision(rule="withdrawn", reason=withdrawn)
     if not_after is not None and now > not_after:
         yield RuleDecision(rule="not_fresh", reason="it is too late for this contact")
     if limits.check_do_not_call and listed_by is not None:
@@ -183,6 +198,8 @@ def settle(db: sqlite3.Connection, now: float, token: str, outcome: SendResult) 
         add_history(db, [contact], now, what, text, token)
         if moved and state == "absent":
             _spare(db, now, contact)
+            if move is Move.RETRY:
+                keep_withdrawn(db, now, contact)
     return bool(moved)
 
 
