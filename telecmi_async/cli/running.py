@@ -17,7 +17,7 @@ from telecmi_async.campaigns.send_health import EQUAL_REFUSALS, REFUSED_CREDENTI
 from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.interrupts import Interrupts, interrupts
 from telecmi_async.cli.output.display import Display, display_for
-from telecmi_async.cli.output.progress import ProgressMeter, duration
+from telecmi_async.cli.output.progress import duration
 from telecmi_async.cli.state_words import BUSY, is_spent
 from telecmi_async.errors import StoreError
 from telecmi_async.ledger import CampaignState, ContactState, Ledger
@@ -54,7 +54,6 @@ class _RunMonitor:
     pressed: Interrupts
     patient: bool
     receives: bool
-    meter: ProgressMeter
     why: Exit | None = None
     _state: CampaignState | None = None
     _paused: bool = False
@@ -65,7 +64,7 @@ class _RunMonitor:
     def show(self, state: CampaignState) -> None:
         """Show a state of the campaign."""
         self._state = state
-        self.display.show(self.meter.look(state, anyio.current_time()))
+        self.display.show(state)
 
     async def watch(self) -> None:
         """Wait for a reason to leave."""
@@ -189,10 +188,9 @@ async def run_campaign(
     with (
         terminal.in_background() as (shown, writer),
         interrupts(shown) as pressed,
-        _warnings(display := display_for(shown.words)),
+        _warnings(display := display_for(shown.words, receives=receives)),
     ):
-        meter = ProgressMeter(receives=receives)
-        monitor = _RunMonitor(campaign, ledger, display, pressed, patient, receives, meter)
+        monitor = _RunMonitor(campaign, ledger, display, pressed, patient, receives)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(monitor.watch)
             try:
@@ -200,9 +198,7 @@ async def run_campaign(
             except Exception as error:  # noqa: BLE001  # raised again below, as itself
                 final = error
             tasks.cancel_scope.cancel()
-        now = anyio.current_time()
-        ended = not isinstance(final, Exception) and final
-        display.finish(monitor.meter.look(ended, now) if ended else None)
+        display.finish(None if isinstance(final, Exception) else final)
         writer.finish(lambda: pressed.count)
     if campaign.unrecorded:
         terminal.say(
@@ -271,7 +267,7 @@ def _rows(state: CampaignState) -> dict[str, object]:
     if state.answer_rate is not None:
         rows["answered"] = f"{state.answered} of {state.ended} ({state.answer_rate:.0%})"
         rows["talk time"] = duration(state.talk_seconds)
-    if state.workers and state.rate:
+    if state.rate and state.left:
         rows["rate"] = f"{state.rate:.1f}/s"
     if state.time_left is not None:
         rows["time left"] = f"about {duration(state.time_left)}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from telecmi_async.cli.event_lines import status_words
-from telecmi_async.cli.output.progress import duration
+from telecmi_async.cli.output.progress import silence_words
 from telecmi_async.cli.rows import moment_words
 from telecmi_async.ledger import ContactState
 from telecmi_async.ledger.states import Move
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 #: States of contacts that a worker is handling, by a lease that has not expired.
 BUSY: Final = (ContactState.CLAIMED, ContactState.SENDING)
-# After so many seconds without a request it is said for how long there was none.
-_SILENCE: Final = 15.0
 #: What each move means. The detail that follows says why.
 MOVE_WORDS: Final[Mapping[str, str]] = {
     Move.CLAIM: "a worker took it",
@@ -94,10 +92,7 @@ def campaign_words(  # noqa: PLR0911  # a row of the table each
     if any(state.counts[each] for each in BUSY):
         if state.asked != "running":
             return f"{state.doing}, awaiting what was sent"
-        silence = state.at - (state.last_start or state.at)
-        return (
-            f"running, no request for {duration(silence)}" if silence > _SILENCE else "running"
-        )
+        return ", ".join(filter(None, ("running", silence_words(state))))
     if state.left:
         if state.asked != "running":
             return state.doing
@@ -105,7 +100,7 @@ def campaign_words(  # noqa: PLR0911  # a row of the table each
             return "not running, since its calls have cost as much as they may"
         if state.status == "waiting for a window" and due is not None:
             return f"waiting: no contact that is left may be called before {moment_words(due)}"
-        return "no worker is running, and contacts are left"
+        return "contacts are left, and no worker holds one now"
     if state.status == "waiting for records":
         return "dialled: how some of the calls went may still become known"
     if unknown:

@@ -186,8 +186,7 @@ class CampaignState:
         waits_for: Why the contact that is due first has to wait: a rule and its reason, or why
             a request is repeated. Empty if it may be dialled now.
         at: When this was measured, by the ledger's clock.
-        rate: Requests per second over the last minute, or since the first request if that was
-            later.
+        rate: Requests per second over the last minute, since the first request in it.
         last_start: When the last request left; ``None`` if none did.
         last_due: When the pending contact that waits longest may be dialled; ``None`` if no
             contact is pending.
@@ -289,10 +288,10 @@ class CampaignState:
         """About how many seconds dialling will take at the rate of the last minute.
 
         At least until the contact that waits longest may be dialled. ``None`` if that cannot be
-        told: no worker is dialling, or no request left in the last minute. Redials and retries
-        that are not yet planned are not in it.
+        told: it is not dialled now, or no second request left in the last minute. Redials and
+        retries that are not yet planned are not in it.
         """
-        if self.status != "dialling" or not self.workers or not self.rate:
+        if self.status != "dialling" or not self.rate:
             return None
         return max(self.left / self.rate, (self.last_due or 0.0) - self.at)
 

@@ -49,18 +49,18 @@ def state_from(name: str, counts: Mapping[str, int], row: Sequence[Any]) -> Camp
     """Return a campaign's state.
 
     Its row is (what was asked, why, sends, cost, sends of known cost, sends that may have rung,
-    ended and answered calls, talk seconds, time of the first send, sends within `RATE_SPAN`,
-    when the last pending contact is due, workers, policy of unknown contacts, time of the last
+    ended and answered calls, talk seconds, sends within `RATE_SPAN` and the first of them, when
+    the last pending contact is due, workers, policy of unknown contacts, time of the last
     send, revision of the settings, now, when the first pending contact is due, its reason);
     sums of nothing are ``None``.
     """
     asked, why, sends, cost, priced, may_ring, *more = row
-    ended, answered, talk, first_send, recent, last_due, workers, *more = more
+    ended, answered, talk, recent, first_recent, last_due, workers, *more = more
     unknown, last_send, revision, now, due, reason = more
     found = {state: counts.get(state.value, 0) for state in ContactState}
     unpriced = max(int(may_ring or 0) - int(priced or 0), 0)
-    # A campaign that is younger than the span has its rate since its first send.
-    span = min(max(now - (first_send or now), 1.0), RATE_SPAN)
+    # A campaign that was resumed within the span has its rate since then.
+    span = max(now - (first_recent or now), 1.0)
     return CampaignState(
         name=name,
         status=status_of(
@@ -73,7 +73,7 @@ def state_from(name: str, counts: Mapping[str, int], row: Sequence[Any]) -> Camp
             unknown=unknown,
         ),
         at=now,
-        rate=recent / span,
+        rate=max(recent - 1, 0) / span,
         last_start=last_send,
         last_due=last_due,
         waits_for=(reason or "") if due is not None and due > now else "",

@@ -85,7 +85,7 @@ async def _watch(
     """Show a campaign's progress until it is done or stopped; return its name."""
     from telecmi_async.cli.ledgers import campaign_named
     from telecmi_async.cli.output.display import Panel
-    from telecmi_async.cli.output.progress import CampaignView
+    from telecmi_async.cli.output.progress import progress_words
     from telecmi_async.cli.running import state_as_json
 
     panel = Panel(terminal) if terminal.can_redraw and not as_json else None
@@ -95,12 +95,11 @@ async def _watch(
             state = await book.state(found)
             if state.status == "done" or (state.status == "stopped" and not state.workers):
                 return found
-            view = CampaignView.of(state)
             if panel is not None:
-                panel.show(view)
+                panel.show(state)
             else:
-                words = json.dumps(state_as_json(state)) if as_json else view.words()
-                terminal.put(words)
+                words = json.dumps(state_as_json(state)) if as_json else None
+                terminal.put(words or progress_words(state))
             await anyio.sleep(every)
     finally:
         if panel is not None:

@@ -17,9 +17,7 @@ CREATE: Final = """
 STATE: Final = f"""
     SELECT k.status, k.why, t.sends, t.cost, t.priced, t.may_ring,
         t.ended, t.answered, t.talk_seconds,
-        (SELECT min(s.at) FROM send s WHERE s.campaign = k.id),
-        (SELECT count(*) FROM send s
-            WHERE s.campaign = k.id AND s.at > n.now - {RATE_SPAN}),
+        r.sends, r.first,
         (SELECT max(c.not_before) FROM contact c
             WHERE c.campaign = k.id AND c.state = 'pending'),
         (SELECT count(DISTINCT c.worker) FROM contact c WHERE c.campaign = k.id
@@ -31,6 +29,10 @@ STATE: Final = f"""
             GROUP BY c.state
         ) s)
     FROM campaign k CROSS JOIN (SELECT clock() AS now OFFSET 0) n
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS sends, min(s.at) AS first FROM send s
+        WHERE s.campaign = k.id AND s.at > n.now - {RATE_SPAN}
+    ) r
     LEFT JOIN LATERAL (
         SELECT sum(a.sends) AS sends, sum(a.cost) AS cost, sum(a.priced) AS priced,
             sum(a.may_ring) AS may_ring, sum(a.ended) AS ended,

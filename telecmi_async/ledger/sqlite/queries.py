@@ -55,8 +55,9 @@ def state(db: sqlite3.Connection, now: float, name: str) -> CampaignState:
     *row, kept, last_send, revision = db.execute(
         "SELECT status, why, sends, cost, priced, "
         "(SELECT sum(q.sends) FROM quarter AS q WHERE q.campaign = c.id), ended, answered, "
-        "talk_seconds, (SELECT min(s.at) FROM send AS s WHERE s.campaign = c.id), "
-        "(SELECT count(*) FROM send AS s INDEXED BY send_campaign "
+        "talk_seconds, (SELECT count(*) FROM send AS s INDEXED BY send_campaign "
+        "WHERE s.campaign = c.id AND s.at > :now - :span), "
+        "(SELECT min(s.at) FROM send AS s INDEXED BY send_campaign "
         "WHERE s.campaign = c.id AND s.at > :now - :span), "
         "(SELECT max(p.not_before) FROM contact AS p INDEXED BY contact_due "
         "WHERE p.campaign = c.id AND p.state = 'pending'), "
