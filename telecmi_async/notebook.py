@@ -60,6 +60,7 @@ _CONTACTS: Final[dict[str, _Kind]] = {
     "sent_at": "time",
     "finished_at": "time",
     "waits_until": "time",
+    "redials": "integer",
     "request_id": "text",
 }
 _PANDAS: Final = {

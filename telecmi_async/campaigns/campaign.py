@@ -48,6 +48,7 @@ _RUN_INTERRUPTED = InterruptNotice(
     "to go on."
 )
 _LEDGER: Final = "a ledger, such as a SqliteLedger(path)"
+_LIMITS: Final = "shared limits, such as RedisLimits(url)"
 
 
 class Campaign:
@@ -118,14 +119,10 @@ class Campaign:
                 "(limits=), or each call would take two starts"
             )
         if limits is not None:
-            check_implements(
-                "limits", limits, SharedLimits, "shared limits, such as RedisLimits(url)"
-            )
+            check_implements("limits", limits, SharedLimits, _LIMITS)
         self.name = name
-        self._given = settings
-        self._attached = False
-        self._ledger = ledger
-        self._running = False
+        self._ledger, self._given = ledger, settings
+        self._attached = self._running = False
         intake = None if without_events else service._runner.intake  # noqa: SLF001  # the seam for campaigns
         self._receives = intake is not None
         self._without_events = without_events

@@ -127,10 +127,11 @@ def words_of_change(before: CampaignSettings, after: CampaignSettings) -> str:
 def _flat(value: Mapping[str, object], path: str = "") -> list[tuple[str, object]]:
     found: list[tuple[str, object]] = []
     for key, member in value.items():
+        named: tuple[str, object] = (f"{path}{key}", member)
         if isinstance(member, Mapping) and key != "flow":
             found += _flat(cast("Mapping[str, object]", member), f"{path}{key}.")
         else:
-            found.append((f"{path}{key}", member))
+            found.append(named)
     return found
 
 
@@ -139,5 +140,9 @@ def _said(path: str, value: object) -> str:
         value = [mask(number) for number in cast("tuple[int, ...]", value)]
     if value is None or value in ([], ()):
         return "none"
-    text = f"{value:g}" if isinstance(value, float) else str(value)
+    listed = value if isinstance(value, list | tuple) else [value]
+    text = ", ".join(
+        f"{each:g}" if isinstance(each, float) else str(each)
+        for each in cast("list[object]", listed)
+    )
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

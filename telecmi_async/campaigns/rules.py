@@ -281,7 +281,7 @@ class CampaignRules:
                 f"latest, in the callee's time zone{closed if self.window.holidays else ''}"
             )
         said += [
-            f"a number at most {'once' if c.count == 1 else f'{c.count} times'} in {_span(c.per)}"
+            f"a number at most {'once' if c.count == 1 else f'{c.count} times'} in {time_span(c.per)}"
             for c in self.per_number
         ]
         if self.per_day is not None:
@@ -301,7 +301,7 @@ def contact_zones(number: int, columns: Mapping[str, str]) -> tuple[str, ...]:
     return (zone,) if zone else zones_of(number)
 
 
-def _span(seconds: float) -> str:
+def time_span(seconds: float) -> str:
     """Return a time as people say it, if it is a whole number of days, hours or minutes."""
     for size, unit in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
         count, rest = divmod(seconds, size)

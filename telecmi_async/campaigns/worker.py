@@ -30,6 +30,7 @@ from telecmi_async.campaigns.outcome import outcome_of
 from telecmi_async.campaigns.send_health import SendHealth
 from telecmi_async.campaigns.send_permit import PendingSend, SendPermit
 from telecmi_async.campaigns.start_scheduler import StartScheduler
+from telecmi_async.campaigns.worker_control import WorkerControl
 from telecmi_async.errors import (
     ConfigurationError,
     InvalidCall,
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from telecmi_async.calls.handle import CallHandle
     from telecmi_async.campaigns.settings import CampaignSettings, CampaignTimeouts
     from telecmi_async.campaigns.settings_in_use import SettingsInUse
-    from telecmi_async.ledger import CampaignState, Ledger, SendResult
+    from telecmi_async.ledger import Ledger, SendResult
     from telecmi_async.pacing.shared import SharedLimits
     from telecmi_async.service.service import CallService
 
@@ -57,7 +58,7 @@ _POLL: Final = 1.0
 _FRESH: Final = 1.0
 
 
-class Worker:
+class Worker(WorkerControl):
     """Dials contacts of one campaign until nothing is left; for arguments see `Campaign`."""
 
     def __init__(
@@ -72,24 +73,17 @@ class Worker:
         limits: SharedLimits | None,
         require_events: Callable[[CampaignSettings], object] = lambda _: None,
     ) -> None:
+        super().__init__(settings)
         self.ledger = ledger
         self.campaign = campaign
-        #: What it goes by; the ledger may have a later revision for a moment.
-        self.in_use = settings
-        self._outdated = False
         self.timeouts = timeouts
         self.limits = limits or ledger
         self._require_events = require_events
         self._runner = service._runner  # noqa: SLF001  # the seam for campaigns
         #: Whether the ledger answers.
         self.ledger_health = LedgerHealth(
-            campaign, name or secrets.token_hex(8), on_lost=self._fail
+            campaign, name or secrets.token_hex(8), on_lost=self.fail
         )
-        #: What its workers are asked to do, as last seen.
-        self.status = "running"
-        self.leaving = False
-        #: Why it left, if nothing can be dialled with this service.
-        self.failure: TelecmiError | None = None
         #: Returns the time; `run` replaces it by the clock of its event loop, which is faster.
         self.now: Callable[[], float] = anyio.current_time
         self.health = SendHealth(campaign, settings)
@@ -110,8 +104,6 @@ class Worker:
         )
         self._under_way = 0
         self._waiting: deque[PendingSend] = deque()
-        self._handles: set[CallHandle] = set()
-        self._changed: anyio.Event | None = None
         #: The numbers and outcomes of sends that could not be put on record.
         self.unrecorded: list[tuple[int, SendResult]] = []
         # Since when all that is left is unknown.
@@ -157,50 +149,6 @@ class Worker:
         self._scheduler.starts.drop_reserved()
         self._expect_rate()
         self._outdated = False
-
-    # -- control
-
-    def leave(self) -> None:
-        """Start nothing more; `run` returns when what was sent is settled."""
-        self.leaving = True
-        for handle in tuple(self._handles):
-            handle.cancel()  # a request that was sent is awaited
-        self.wake()
-
-    def _fail(self, error: TelecmiError) -> None:
-        """Leave, because nothing can be dialled any more; `run` of the campaign says why."""
-        self.failure = self.failure or error
-        self.leave()
-
-    def update(self, state: CampaignState) -> None:
-        """Follow what the campaign's workers are asked to do."""
-        if state.revision != self.in_use.revision:
-            self._outdated = True
-        if state.asked != self.status or self._outdated:
-            self.status = state.asked
-            self.wake()
-
-    def wake(self) -> None:
-        """End all waits, so that conditions are checked again."""
-        if self._changed is not None:
-            self._changed.set()
-            self._changed = None
-
-    async def wait(self, seconds: float) -> None:
-        """Wait until something changes, but no longer than so many seconds."""
-        self._changed = self._changed or anyio.Event()
-        with anyio.move_on_after(seconds):
-            await self._changed.wait()
-
-    @property
-    def _halted(self) -> bool:
-        return self.leaving or self._outdated or self.status != "running"
-
-    async def _pause(self, seconds: float) -> bool:
-        """Wait so many seconds at most; return whether dialling goes on."""
-        if not self._halted:  # a change before this wait wakes nothing
-            await self.wait(seconds)
-        return not self._halted
 
     # -- claiming
 
@@ -254,7 +202,7 @@ class Worker:
         try:
             await self.take_settings()
         except ConfigurationError as error:
-            self._fail(error)
+            self.fail(error)
 
     async def _is_done(self) -> bool:
         """Return whether nothing is left to be dialled, or the campaign was stopped."""
@@ -378,7 +326,7 @@ class Worker:
             handle = self._runner.place_once(request, permit, self.timeouts.timeouts)
         except TelecmiError as error:  # the service takes no call: no fault of the contact
             wrong = isinstance(error, InvalidCall)
-            self._fail(ConfigurationError(f"the call's {error}") if wrong else error)
+            self.fail(ConfigurationError(f"the call's {error}") if wrong else error)
             self._withdraw(send)
             return not await self.ledger.release(send.claim, send.owner)
         self._handles.add(handle)

@@ -37,13 +37,20 @@ COMMANDS: Final = {
     "dial": "Call all contacts in a file, each once, even if it is interrupted.",
     "resume": "Go on with a campaign that was left or paused.",
     "pause": "Have all workers of a campaign start nothing more.",
+    "change": "Change a campaign's settings while it runs.",
+    "add": "Add the contacts of a file to a campaign, also while it runs.",
+    "withdraw": "Have contacts of a campaign not be called any more.",
+    "do-not-call": "List, add or remove numbers that no campaign of a ledger calls.",
+    "history": "Print what people changed of a campaign, when, and who did it.",
     "status": "Print how a campaign stands.",
     "why": "Say what happened to a number, and why.",
     "export": "Write a campaign's contacts.",
     "migrate": "Make a ledger's tables, or bring them up to date.",
     "retry-unknown": "Have people dialled again who may have been called already.",
+    "retry-missed": "Have people dialled again who did not answer.",
     "retry-rejected": "Have contacts tried again that TeleCMI rejected.",
     "retry-failed": "Have contacts tried again that could not be dialled.",
+    "retry-blocked": "Have contacts tried again that a rule or a person blocked.",
     "flow": "Check a call flow, show it, or write one to start from.",
     "call": "Place one real call.",
     "simulate": "Run a TeleCMI on this machine until Ctrl-C.",
@@ -54,18 +61,34 @@ COMMANDS: Final = {
 _PLACES: Final = {
     "resume": "dial:resume",
     "pause": "status:pause",
+    "add": "change:add",
+    "withdraw": "change:withdraw_contacts",
+    "history": "change:print_history",
+    "do-not-call": "do_not_call:do_not_call",
     "why": "export:why",
     "export": "export:export_contacts",
     "retry-unknown": "retry:retry_unknown",
+    "retry-missed": "retry:retry_missed",
     "retry-rejected": "retry:retry_rejected",
     "retry-failed": "retry:retry_failed",
+    "retry-blocked": "retry:retry_blocked",
 }
 # What may end a command without a fault of the program: it gets words, and no traceback.
 _EXPECTED: Final = (Stop, TelecmiError, KeyboardInterrupt, OSError)
 # Commands that are for their results alone. Any other one goes on without them: its exit code says
 # what it did.
 _SHOWING: Final = frozenset(
-    {"", "doctor", "export", "flow check", "flow show", "status", "why"}
+    {
+        "",
+        "do-not-call list",
+        "doctor",
+        "export",
+        "flow check",
+        "flow show",
+        "history",
+        "status",
+        "why",
+    }
 )
 # After a fault of the program, their exit code says that a phone may have rung.
 _PLACING: Final = frozenset({"call", "dial", "resume"})

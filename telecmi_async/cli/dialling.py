@@ -24,8 +24,9 @@ from telecmi_async.cli.commands.flow import read_flow
 from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.ledgers import campaign_named, opened
 from telecmi_async.cli.messages import SETTINGS
+from telecmi_async.cli.options import who
 from telecmi_async.cli.output.terminal import confirm
-from telecmi_async.cli.plan import Plan, check_columns, write_rejected
+from telecmi_async.cli.plan import Plan, ToDial, check_columns, write_rejected
 from telecmi_async.cli.rows import moment_words
 from telecmi_async.cli.running import exit_for, print_state, run_campaign
 from telecmi_async.cli.webhook_server import receiving
@@ -41,9 +42,16 @@ if TYPE_CHECKING:
     from telecmi_async.cli.account import Account
     from telecmi_async.cli.options import RunOptions
     from telecmi_async.cli.output.terminal import Terminal
-    from telecmi_async.cli.rule_options import DialOptions, RuleOptions
+    from telecmi_async.cli.rule_options import ContactsOptions, DialOptions, RuleOptions
 
 _TO_DIAL: Final = (ContactState.PENDING, ContactState.CLAIMED)
+# Their calls may still prove to be missed.
+_MAY_BE_MISSED: Final = (
+    *_TO_DIAL,
+    ContactState.SENDING,
+    ContactState.PLACED,
+    ContactState.UNKNOWN,
+)
 _CALLER_ID: Final = "12025550199"
 # A rehearsal does not take hours, however slowly the real thing dials.
 _FAST: Final = 200.0
@@ -65,6 +73,7 @@ def dial_file(
     if given.flow == "-" and running.secret_stdin:
         raise ConfigurationError("stdin cannot hold both the flow and the secret")
     name, campaign_rules = given.name or Path(contacts).stem, rules.rules()
+    redial = rules.redial()
     from_ = given.from_ or environment_variable(terminal.environ, "TELECMI_FROM")
     account = None
     if not given.dry_run:
@@ -81,31 +90,22 @@ def dial_file(
         rules=campaign_rules,
         unknown=given.unknown,
         pause_after_refusals=given.pause_after_refusals or None,
+        redial=redial,
     )
     if account is not None:
         _check_caps(settings, name, running)
-    file = ContactsFile(
-        contacts,
-        column=given.column,
-        country=given.country,
-        encoding=given.encoding,
-        delimiter=given.delimiter,
-        flow=settings.flow,
-    )
-    check_columns(file, settings)
-    if given.rejected is not None:
-        write_rejected(given.rejected, file, contacts)
+    file = contacts_file(contacts, given.file, settings)
     plan = Plan(
         name=name,
         settings=settings,
         target=_REHEARSED if account is None else target_words(account.base_url),
-        country=given.country,
+        country=given.file.country,
         receives=account is None or running.webhooks.receives,
-        forbidden=_forbidden(rules.do_not_call, given),
+        forbidden=numbers_in(rules.do_not_call, given.file),
     )
     plan.read(file, time())
     if not plan.survey.contacts:
-        plan.show(terminal, 0)
+        plan.show(terminal, ToDial(0, 0, 0))
         raise Stop(Exit.USAGE, "no row of the file can be dialled")
     return anyio.run(
         partial(
@@ -134,13 +134,14 @@ async def _carry_out(
         else:
             ledger = await enter(opened(terminal, given.ledger, new=True))
             service = await enter(_service(terminal, account, running))
-        count, total = await _to_dial(ledger, plan, file)
-        plan.show(terminal, count)
+        to_dial = await count_to_dial(ledger, plan, file)
+        planned = plan.as_json(to_dial)
+        plan.show(terminal, to_dial)
         printed = partial(print_state, terminal, as_json=as_json, rules=settings.rules)
-        if not count:
+        if not to_dial.count:
             terminal.say("All of them are in the ledger, and nothing is left to be done.")
             state = await ledger.state(name)
-            printed(state, plan=plan.as_json(count))
+            printed(state, plan=planned)
             return exit_for(state, settings.rules)
         if account is None:
             pace = evolve(
@@ -155,16 +156,17 @@ async def _carry_out(
             if not plan.open_now and not running.wait:
                 raise Stop(Exit.OUTSIDE_HOURS, _closed(plan))
             can_ask = given.flow != "-" and not running.secret_stdin
-            confirm(terminal, count, total, given=given.confirmed, can_ask=can_ask)
+            counts = to_dial.count, to_dial.total, to_dial.calls
+            confirm(terminal, *counts, given=given.confirmed, can_ask=can_ask)
         campaign = Campaign(ledger, service, name, settings, without_events=not plan.receives)
-        await ledger.add_do_not_call(plan.forbidden, rules.do_not_call or "")
-        await campaign.load(file.contacts())
+        await ledger.add_do_not_call(plan.forbidden, rules.do_not_call or "", by=who(None))
+        await campaign.load(file.contacts(), by=who(None))
         state, code = await run_campaign(
-            terminal, campaign, ledger, patient=running.wait, receives=plan.receives
+            terminal, campaign, ledger, patient=running.wait, receives=bool(plan.receives)
         )
         printed(
             state,
-            plan=plan.as_json(count),
+            plan=planned,
             ledger=None if account is None else given.ledger or "",
             needed=running.arguments(),
         )
@@ -194,7 +196,7 @@ async def resume_campaign(
             )
             if clock_was_ahead:
                 await clock_check.go_on(ledger, found, settings)
-            await campaign.resume()
+            await campaign.resume(by=who(None))
             receives = running.webhooks.receives
             state, code = await run_campaign(
                 terminal, campaign, ledger, patient=running.wait, receives=receives
@@ -218,13 +220,13 @@ def _account(terminal: Terminal, running: RunOptions, *needed: str) -> Account:
 
 
 def _check_caps(settings: CampaignSettings, name: str, running: RunOptions) -> None:
-    """Require that a campaign's caps can be measured, unless that was given up aloud."""
+    """Require that caps are measured and redials proven, unless that was given up aloud."""
     caps = settings.measured_by_events
     if caps and not running.webhooks.receives and not running.without_webhooks:
         raise ConfigurationError(
-            f"campaign {name!r} has {' and '.join(caps)}, which only webhooks can measure: give "
-            "--webhook-url, or --webhook-port. --without-webhooks dials all the same: the cap "
-            "then holds only if `hook listen` records events in the ledger elsewhere"
+            f"campaign {name!r} needs webhooks for {' and '.join(caps)}: give --webhook-url, or "
+            "--webhook-port. --without-webhooks dials all the same: they then work only if "
+            "`hook listen` records events in the ledger elsewhere"
         )
 
 
@@ -269,8 +271,26 @@ async def _rehearsal(plan: Plan) -> AsyncGenerator[tuple[Ledger, CallService]]:
             yield ledger, service
 
 
-def _forbidden(path: str | None, given: DialOptions) -> list[int]:
-    """Return the numbers that must not be called."""
+def contacts_file(
+    path: str, given: ContactsOptions, settings: CampaignSettings
+) -> ContactsFile:
+    """Return the contacts file of a campaign, and write its rejected rows if that is asked."""
+    file = ContactsFile(
+        path,
+        column=given.column,
+        country=given.country,
+        encoding=given.encoding,
+        delimiter=given.delimiter,
+        flow=settings.flow,
+    )
+    check_columns(file, settings)
+    if given.rejected is not None:
+        write_rejected(given.rejected, file, path)
+    return file
+
+
+def numbers_in(path: str | None, given: ContactsOptions) -> list[int]:
+    """Return the numbers of a file that must not be called; each row must be readable."""
     numbers: list[int] = []
     if path is None:
         return numbers
@@ -279,7 +299,7 @@ def _forbidden(path: str | None, given: DialOptions) -> list[int]:
             numbers.append(item.number)
         elif item.kind is not Kind.DUPLICATE:  # that person could be called after all
             raise ConfigurationError(
-                f"{path}, row {item.row}: {item.reason}; no call is placed until every number "
+                f"{path}, row {item.row}: {item.reason}; nothing is done until every number "
                 "that must not be called can be read"
             )
     return numbers
@@ -294,27 +314,37 @@ def _closed(plan: Plan) -> str:
     )
 
 
-async def _to_dial(ledger: Ledger, plan: Plan, file: ContactsFile) -> tuple[int, int]:
-    """Return how many contacts would be dialled, and how many the campaign would have in all.
+async def count_to_dial(ledger: Ledger, plan: Plan, file: ContactsFile) -> ToDial:
+    """Return how many contacts would be dialled: the file's new ones, and those left over.
 
-    Those that would are the file's new ones, and those left over. A campaign goes on under the
-    settings that it was begun with.
+    A campaign goes on under the settings that the ledger has.
     """
     name, begun = plan.name, await ledger.settings(plan.name)
+    each = 1 if plan.settings.redial is None else 1 + plan.settings.redial.missed
     if begun is None:
-        return plan.survey.contacts, plan.survey.contacts
+        new = plan.survey.contacts
+        return ToDial(new, new, new * each, new)
     if differing := plan.settings.differences(CampaignSettings.parse(begun)):
-        other = ", ".join(SETTINGS[each] for each in differing)
+        other = ", ".join(SETTINGS[one] for one in differing)
         raise Stop(
             Exit.USAGE,
-            f"the ledger has a campaign {name!r} that was begun with other settings ({other}): "
-            f"`resume --name {name}` goes on with those, `dial --name` with another name calls "
-            "everyone in the file anew",
+            f"the ledger has a campaign {name!r} with other settings ({other}): `resume --name "
+            f"{name}` goes on with those, `change` changes them, `add` adds contacts, and `dial "
+            "--name` with another name calls everyone in the file anew",
         )
     await ledger.reap(name)  # what a dead worker was sending is not dialled again
-    known = {contact.number async for contact in ledger.contacts(name)}
+    known: set[int] = set()
+    left = calls = 0
+    async for contact in ledger.contacts(name):
+        known.add(contact.number)
+        redials = max(each - 1 - contact.redials, 0)
+        missed = contact.state is ContactState.FINISHED and contact.answered is False
+        if contact.state in _TO_DIAL or (missed and redials):
+            left += 1
+            calls += not missed
+        if contact.state in _MAY_BE_MISSED or missed:
+            calls += redials
     new = await anyio.to_thread.run_sync(
         lambda: sum(contact.number not in known for contact in file.contacts())
     )
-    state = await ledger.state(name)
-    return new + sum(state.counts[each] for each in _TO_DIAL), new + len(known)
+    return ToDial(new + left, new + len(known), new * each + calls, new)

@@ -32,7 +32,7 @@ class Exit(IntEnum):
     UNAVAILABLE = 6
     #: A phone may have rung. Find out before you dial again.
     UNKNOWN = 7
-    #: Phones may not ring now: it is outside the calling hours.
+    #: Phones may not ring now: it is outside the calling hours, or redials are due later.
     OUTSIDE_HOURS = 8
     #: Ctrl-C, as shells have it: 128 and the signal's number.
     INTERRUPTED = 130

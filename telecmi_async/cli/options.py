@@ -6,9 +6,11 @@ wrong with a value is said in the words of the option: `--cps must be a number a
 
 from __future__ import annotations
 
+import getpass
 import math
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from inspect import cleandoc
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
@@ -18,6 +20,8 @@ from cyclopts import App, Group, Parameter, Token
 from telecmi_async.cli.output.terminal import Terminal
 
 _CONTINUED: Final = re.compile(r"(?<=\S)\n(?: {8})?(?=\S)")
+_SPAN: Final = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)([smh]?)", re.ASCII)
+_UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3_600}
 PROGRAM: Final = "telecmi-async"
 WEBHOOK_PORT: Final = 8788
 LOCALHOST: Final = "127.0.0.1"
@@ -27,7 +31,7 @@ Exit codes:
   0  done                               5  too many calls, or a cap is reached
   1  failed: no phone rang              6  TeleCMI or the ledger not reached
   2  wrong arguments or input           7  unknown: a phone may have rung
-  3  partly done                        8  outside the calling hours
+  3  partly done                        8  too early: calling hours, redials
   4  credentials missing or refused   130  interrupted"""
 ENVIRONMENT: Final = """\
 Environment:
@@ -38,6 +42,9 @@ Environment:
   TELECMI_BASE_URL                 where TeleCMI is, if it is a simulator
   A secret may be in a file instead, which TELECMI_SECRET_FILE,
   TELECMI_LEDGER_FILE or TELECMI_WEBHOOK_TOKEN_FILE names."""
+
+
+_MORE: Final = f"Environment and exit codes: {PROGRAM} --help"
 
 
 def unwrapped(text: str | None) -> str:
@@ -61,7 +68,7 @@ def command(
     lines = "".join(f"  {PROGRAM} {each}\n" for each in examples)
     app = App(
         name=name,
-        help_epilogue=f"Examples:\n{lines}\n{ENVIRONMENT}\n\n{EXIT_CODES}",
+        help_epilogue=f"Examples:\n{lines}\n{_MORE}",
         group_parameters=OPTIONS,
     )
 
@@ -101,6 +108,19 @@ def number(
     return convert
 
 
+def time_span(least: float) -> Callable[[Any, Sequence[Token]], float]:
+    """Return what reads a time in seconds, or with a unit: 2, 2s, 1m or 1h."""
+
+    def convert(_: Any, tokens: Sequence[Token]) -> float:
+        found = _SPAN.fullmatch(tokens[0].value)
+        seconds = float(found[1]) * _UNITS[found[2]] if found else 0.0
+        if seconds < least:
+            raise ValueError(f"must be {least:g} seconds or more, such as 2, 2s or 1m")
+        return seconds
+
+    return convert
+
+
 def value(metavar: str, text: str = "", **more: Any) -> Parameter:
     """Return an option with a value: the value's name in the help, and what the help says.
 
@@ -122,9 +142,9 @@ Here: TypeAlias = Annotated[Terminal, Parameter(parse=False)]
 """The terminal that a command runs on; no argument gives it."""
 
 _LEDGER: Final = "The ledger: a file, or postgresql://… without a password (or TELECMI_LEDGER)."
-_CAMPAIGN: Final = "Which campaign, if the ledger has several."
+_CAMPAIGN: Final = "The campaign's name, if the ledger has several."
 _JSON: Final = "Print the result, or the error, as JSON."
-_STDIN: Final = "Read the secret from stdin, the first line."
+_STDIN: Final = "Read the secret from the first line of stdin."
 _FROM: Final = "The caller id (or TELECMI_FROM)."
 _ERRORS: Final = "The share of answers that are TeleCMI's 502, from 0 to 1."
 
@@ -137,7 +157,12 @@ CampaignOption: TypeAlias = Annotated[str | None, value("CAMPAIGN", _CAMPAIGN, n
 JsonFlag: TypeAlias = Annotated[bool, Parameter(name="--json", help=_JSON)]
 Confirmed: TypeAlias = Annotated[
     int | None,
-    value("N", "Do not ask: N will be called.", name="--yes", converter=number(int, 0)),
+    value(
+        "N",
+        "Confirm without a question that N people will be called.",
+        name="--yes",
+        converter=number(int, 0),
+    ),
 ]
 SecretFlag: TypeAlias = Annotated[bool, Parameter(help=_STDIN)]
 CallerId: TypeAlias = Annotated[str | None, value("NUMBER", _FROM, name="--from")]
@@ -148,7 +173,21 @@ CallsPerSecond: TypeAlias = Annotated[
 ErrorShare: TypeAlias = Annotated[
     float, value("SHARE", _ERRORS, name="--errors-502", converter=number(float, 0, 1))
 ]
-Seed: TypeAlias = Annotated[int, value("N", "Another seed, other answers.")]
+Who: TypeAlias = Annotated[
+    str | None,
+    value("WHO", "Who does this, for `history`; the user of this machine unless given."),
+]
+Seed: TypeAlias = Annotated[
+    int, value("N", "The seed of random decisions: each gives another run.")
+]
+
+
+def who(by: str | None) -> str:
+    """Return who changes something: the name given, or the user of this machine."""
+    if by is None:
+        with suppress(OSError, KeyError, ImportError):  # a container may have no such user
+            return getpass.getuser()
+    return by or ""
 
 
 @Parameter(name="*")
@@ -158,8 +197,8 @@ class WebhookOptions:
 
     Args:
         webhook_url: Receive webhooks meanwhile, at the address that TeleCMI's dashboard has,
-            without its token. Whether it leads here is tried out first.
-        webhook_port: Where they arrive on this machine; 8788 unless given.
+            without its token. A test request checks first that it leads here.
+        webhook_port: The port on this machine on which webhooks arrive; 8788 unless given.
     """
 
     webhook_url: Annotated[str | None, value("URL")] = None
@@ -217,11 +256,11 @@ class CallOptions:
     """The call, and how it is placed.
 
     Args:
-        to: Who is called.
-        flow: The call flow as JSON; - for stdin.
-        duration: The longest the call may last.
-        extra_params: Your own data, given back with every event.
-        region: Which endpoint takes it; auto: India for 91 and ten digits, else global.
+        to: The number that is called.
+        flow: A file with the call flow as JSON; - for stdin.
+        duration: The longest that the call may last, in seconds.
+        extra_params: Your own data as a JSON object; TeleCMI returns it with every event.
+        region: The endpoint that takes the call. auto is India for 91 and ten digits, else global.
         wait: Follow the call to its end; print its stages, talk time and cost.
     """
 
@@ -231,7 +270,9 @@ class CallOptions:
     extra_params: Annotated[str | None, value("JSON")] = None
     duration: Annotated[int | None, value("SECONDS", converter=number(int))] = None
     region: Literal["auto", "india", "global"] = "auto"
-    confirmed: Annotated[bool, Parameter(name="--yes", help="Do not ask.")] = False
+    confirmed: Annotated[bool, Parameter(name="--yes", help="Place it without a question.")] = (
+        False
+    )
     wait: bool = False
 
 

@@ -11,14 +11,14 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from telecmi_async._internal.messages import mask_in, shown
 from telecmi_async.campaigns import CampaignSettings
 from telecmi_async.campaigns.contacts.export import mark
 from telecmi_async.campaigns.contacts.files import Rejection, Survey, survey_rows
 from telecmi_async.campaigns.contacts.flaw import Kind
-from telecmi_async.campaigns.rules import contact_zones
+from telecmi_async.campaigns.rules import contact_zones, time_span
 from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.messages import plain_words
 from telecmi_async.cli.output.progress import duration
@@ -61,19 +61,29 @@ _NO_WEBHOOKS: Final = (
 _REJECTED: Final = ("row", "kind", "reason", "text")
 
 
+@frozen
+class ToDial:
+    """How many contacts are to be dialled, the campaign's in all, calls at most, new contacts."""
+
+    count: int
+    total: int
+    calls: int
+    new: int = 0
+
+
 @define(kw_only=True)
 class Plan:
     """A campaign, what its file holds, and what rules that need no ledger say of it now.
 
     ``country`` is that of numbers without its code, if one was given; ``target`` says where
-    calls go, ``receives`` whether webhooks arrive here, and ``forbidden`` who is not called.
+    calls go, ``receives`` whether webhooks arrive here (``None``: that is for others to say), and ``forbidden`` who is not called.
     """
 
     name: str
     settings: CampaignSettings
     target: str
     country: str | None
-    receives: bool
+    receives: bool | None
     forbidden: Sequence[int]
     survey: Survey = field(init=False)
     #: How many contacts may be dialled at once, and when the first of the others may be.
@@ -126,13 +136,15 @@ class Plan:
         self._defaulted += bool(empty)
         self._defaults.update(empty)
 
-    def as_json(self, count: int) -> dict[str, object]:
-        """Return it for other programs; ``count`` contacts are to be dialled."""
-        rows = self.survey
+    def as_json(self, to_dial: ToDial) -> dict[str, object]:
+        """Return it for other programs."""
+        rows, redial = self.survey, self.settings.redial
         return {
             "rows": rows.rows,
             "contacts": rows.contacts,
-            "to_dial": count,
+            "to_dial": to_dial.count,
+            "calls_at_most": to_dial.calls,
+            "redial_after": [] if redial is None else redial.waits,
             "open_now": self.open_now,
             "defaulted": self._defaulted,
             "defaults": {mask_in(name): n for name, n in self._defaults.most_common()},
@@ -144,15 +156,15 @@ class Plan:
             "hours_a_day": {f"{hours:g}": n for hours, n in self._hours_a_day()},
         }
 
-    def show(self, terminal: Terminal, count: int) -> None:
-        """Show what is about to happen: ``count`` contacts are dialled."""
+    def show(self, terminal: Terminal, to_dial: ToDial) -> None:
+        """Show what is about to happen."""
         settings, pace, rows = self.settings, self.settings.pace, self.survey
         terminal.say(f"Campaign {self.name}:")
         most = list(rows.countries.items())[:_COUNTRIES]
         countries = ", ".join(f"{n} {each or '?'}" for each, n in most)
         others = len(rows.countries) - len(most)
         live = "" if pace.max_live_calls is None else f", at most {pace.max_live_calls} live"
-        shortest = duration(count / pace.calls_per_second)
+        shortest = duration(to_dial.count / pace.calls_per_second)
         lines = {
             "target": self.target,
             "rows": f"{rows.rows}, of which {rows.contacts} can be dialled",
@@ -161,11 +173,13 @@ class Plan:
             ),
             "defaults": self._default_words(),
             "countries": f"{countries} and {others} more" if others else countries,
-            "to dial": str(count),
+            "to dial": str(to_dial.count),
             "from": "" if settings.from_ is None else number_for(terminal, settings.from_),
             "flow": ", ".join(step_lines(terminal, settings.flow.dump())),
-            "example": self._example(terminal) if is_private(terminal) else "",
+            "example": self._example(terminal),
             "pace": f"{pace.calls_per_second:g} a second{live}: at least {shortest}",
+            "redials": self._redials(terminal),
+            "at most": self._most(to_dial.calls),
             "unknown": f"whose phone may have rung {_UNKNOWN[settings.unknown]}",
             "window": "" if settings.rules.window else "any: phones may ring at any hour",
             "now": self._now(),
@@ -176,11 +190,40 @@ class Plan:
         for label, text in [*lines.items(), *self._more()]:
             if text:
                 say_row(terminal, label, text)
-        for each in rows.examples:
-            say_wrapped(terminal, f"  row {each.row}: {plain_words(each.reason)}", 13)
-        hidden = sum(rows.rejected.values()) - len(rows.examples)
-        if hidden:
-            terminal.say(f"  … and {hidden} rows more")
+            if label == "rejected":
+                self._say_rejected(terminal)
+
+    def _redials(self, terminal: Terminal) -> str:
+        """Return when missed calls are redialled."""
+        redial = self.settings.redial
+        if redial is None:
+            return ""
+        waits = redial.waits if len(redial.after) > 1 else redial.waits[:1]
+        more = "1 more call" if redial.missed == 1 else f"{redial.missed} more calls"
+        callers = ", ".join(number_for(terminal, each) for each in redial.from_)
+        return (
+            f"up to {more} to those who do not answer, {', '.join(map(time_span, waits))} after the "
+            f"last call ended{f', from {callers}' if callers else ''}"
+        )
+
+    def _most(self, calls: int) -> str:
+        """Return what all calls come to at most, if some people are called more than once."""
+        rules = self.settings.rules
+        if self.settings.redial is None:
+            return ""
+        cost, until = "any cost (--max-cost limits it)", "at any time (--not-after limits it)"
+        if rules.cost is not None:
+            cost = f"a cost of {rules.cost.most:g}"
+        if rules.not_after is not None:
+            until = f"until {moment_words(rules.not_after)}"
+        return f"{calls} calls, redials included; {cost}; {until}"
+
+    def _say_rejected(self, terminal: Terminal) -> None:
+        for each in self.survey.examples:
+            said = f"row {each.row}: {plain_words(each.reason)}"
+            say_wrapped(terminal, f"{'':13}{said}", 15)
+        if hidden := sum(self.survey.rejected.values()) - len(self.survey.examples):
+            terminal.say(f"{'':13}… and {hidden} more rows")
 
     def _hours_a_day(self) -> list[tuple[float, int]]:
         return sorted(self._hours.items(), reverse=True)
@@ -193,11 +236,13 @@ class Plan:
         return f"used for {self._defaulted} contacts: {', '.join(columns)}"
 
     def _example(self, terminal: Terminal) -> str:
-        """Return what one contact of the file hears, for the operator's own terminal."""
+        """Return what one contact of the file hears; only the operator's own terminal shows it."""
         flow = self.settings.flow
         if self._sample is None or not flow.columns:
             return ""
         row, contact = self._sample
+        if not is_private(terminal):
+            return f"row {row}: on a terminal its text is shown, filled in from its columns"
         filled = step_lines(terminal, dump_pcmo(flow.fill(contact.columns)))
         return f"row {row}, {contact.number}: {', '.join(filled)}"
 
@@ -226,6 +271,7 @@ class Plan:
             yield "do not", f"call {len(self.forbidden)} more numbers"
         if self.receives:
             yield "webhooks", "received here: who answered, for how long, at what cost"
+        if self.receives is not False:
             return
         yield "webhooks", _NO_WEBHOOKS
         if rules.cost is not None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import logging
 import math
-from contextlib import aclosing, contextmanager, suppress
+from contextlib import aclosing, suppress
 from shlex import quote
 from typing import TYPE_CHECKING, Final
 
@@ -14,8 +13,10 @@ from attrs import define
 
 from telecmi_async.campaigns import Campaign
 from telecmi_async.campaigns.send_health import EQUAL_REFUSALS, REFUSED_CREDENTIALS
+from telecmi_async.cli.account import is_set
 from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.interrupts import Interrupts, interrupts
+from telecmi_async.cli.messages import warnings_shown
 from telecmi_async.cli.output.display import Display, display_for
 from telecmi_async.cli.output.progress import duration
 from telecmi_async.cli.state_words import BUSY, is_spent
@@ -24,7 +25,7 @@ from telecmi_async.ledger import CampaignState, ContactState, Ledger
 from telecmi_async.ledger.states import Move
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from telecmi_async.campaigns import CampaignRules
     from telecmi_async.cli.output.terminal import Terminal
@@ -35,10 +36,13 @@ _LONG: Final = 3_660.0
 # How long TeleCMI may be out of reach before the command ends: some six probes are sent in it.
 _OUTAGE: Final = 300.0
 _TOMORROW: Final = "The calls of this day are made: `resume` goes on tomorrow."
+_MAGIC: Final = " If TELECMI_BASE_URL is a simulator: it refuses numbers such as …9930, by their last digits."
 _LATER: Final = (
     "No contact that is left may be called within the hour: `resume` goes on then, and "
     "`why` names the rule."
 )
+_REDIALS: Final = "Redials are due later: `resume` goes on then, or --wait waits for them."
+_REDIAL: Final = "redial"
 # Rules with a cap: they postpone contacts when the cap is reached.
 _CAPS: Final = ("per_day", "per_number")
 _WHOLE: Final = (ContactState.PLACED, ContactState.FINISHED)
@@ -54,6 +58,7 @@ class _RunMonitor:
     pressed: Interrupts
     patient: bool
     receives: bool
+    elsewhere: bool
     why: Exit | None = None
     _state: CampaignState | None = None
     _paused: bool = False
@@ -89,10 +94,11 @@ class _RunMonitor:
             self._leave(Exit.CREDENTIALS, f"{state.why}: no call was placed since.")
             return
         if paused and EQUAL_REFUSALS in state.why:
+            simulated = _MAGIC if self.elsewhere else ""
             self._leave(
                 Exit.PARTLY,
-                f"Paused: {state.why}. Once that is put right, `retry-rejected` has them tried "
-                "again, and `resume` goes on.",
+                f"Paused: {state.why}.{simulated} Once that is put right, `retry-rejected` has "
+                "them tried again, and `resume` goes on.",
             )
             return
         if paused is not self._paused:
@@ -116,7 +122,7 @@ class _RunMonitor:
             rule, _ = await self._last_rule()
             self._leave(
                 Exit.QUOTA if rule in _CAPS else Exit.OUTSIDE_HOURS,
-                _TOMORROW if rule == "per_day" else _LATER,
+                {"per_day": _TOMORROW, _REDIAL: _REDIALS}.get(rule, _LATER),
             )
 
     async def _day_is_full(self) -> bool:
@@ -130,13 +136,18 @@ class _RunMonitor:
         return rule == "per_day" and at >= per_day.began(await self.ledger.now())
 
     async def _last_rule(self) -> tuple[str, float]:
-        """Return the rule that last postponed the first pending contact, and when."""
+        """Return the rule that last postponed the first pending contact, and when.
+
+        A contact that waits for its redial was postponed by that, whatever held it up before.
+        """
         name = self.campaign.name
         contacts = self.ledger.contacts(name, states=[ContactState.PENDING])
         async with aclosing(contacts) as pending:
             first = await anext(pending, None)
         found = None if first is None else await self.ledger.find(name, first.number)
         for each in reversed(() if found is None else found.history):
+            if each.what == Move.REDIAL_MISSED:
+                return _REDIAL, each.at
             if each.what == Move.POSTPONE:
                 return each.detail.partition(":")[0], each.at
         return "", 0.0
@@ -161,18 +172,6 @@ class _RunMonitor:
         self.campaign.leave()
 
 
-@contextmanager
-def _warnings(display: Display) -> Generator[None]:
-    """Show the package's warnings on a display, without disturbing it."""
-    logger, notes = logging.getLogger("telecmi_async"), logging.Handler(logging.WARNING)
-    notes.emit = lambda record: display.note(notes.format(record))  # type: ignore[method-assign]  # one line
-    logger.addHandler(notes)
-    try:
-        yield
-    finally:
-        logger.removeHandler(notes)
-
-
 async def run_campaign(
     terminal: Terminal, campaign: Campaign, ledger: Ledger, *, patient: bool, receives: bool
 ) -> tuple[CampaignState, Exit]:
@@ -188,9 +187,10 @@ async def run_campaign(
     with (
         terminal.in_background() as (shown, writer),
         interrupts(shown) as pressed,
-        _warnings(display := display_for(shown.words, receives=receives)),
+        warnings_shown((display := display_for(shown.words, receives=receives)).note),
     ):
-        monitor = _RunMonitor(campaign, ledger, display, pressed, patient, receives)
+        elsewhere = is_set(terminal.environ, "TELECMI_BASE_URL")
+        monitor = _RunMonitor(campaign, ledger, display, pressed, patient, receives, elsewhere)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(monitor.watch)
             try:
@@ -306,9 +306,8 @@ def print_state(
     if is_spent(state, rules):
         terminal.say(
             "Some are left to be dialled, but the calls have cost as much as they may: `resume` "
-            "places none. To call the others, write them to a file, and dial it as a campaign "
-            f"with another --max-cost: telecmi-async export {which} --state pending --reveal "
-            "--output rest.csv (rename its columns column.NAME to NAME)"
+            f"places none. To call the others: telecmi-async change {which} --max-cost SUM, and "
+            "then `resume`"
         )
         return
     left = "Some are left to be dialled"

@@ -34,6 +34,7 @@ MOVE_WORDS: Final[Mapping[str, str]] = {
     Move.RESOLVE_UNKNOWN: "proven that no phone rang: to be dialled again",
     Move.GIVE_UP: "proven that no phone rang: given up",
     Move.REDIAL: "dialled again by your decision",
+    Move.WITHDRAW: "not to be dialled any more",
     Move.REOPEN: "tried again by your decision",
     Move.REDIAL_MISSED: "to be dialled again",
 }

@@ -5,6 +5,7 @@ Times are seconds since 1970 (UTC).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Final
 
@@ -128,10 +129,10 @@ class DoNotCallEntry:
 
 def withdrawn_from(counts: Mapping[str, int], numbers: int) -> Withdrawn:
     """Return the counts by state of so many numbers; those to be dialled count as pending."""
-    named = dict.fromkeys(("blocked", "sending", "placed", "unknown", "over"), 0)
+    named: Counter[str] = Counter()
     for state, count in counts.items():
         named[_WITHDRAWN.get(ContactState(state), "over")] += count
-    return Withdrawn(**named, missing=numbers - sum(named.values()))
+    return Withdrawn(**named, missing=numbers - named.total())
 
 
 def words_of_withdrawal(by: str, why: str) -> str:

@@ -340,7 +340,8 @@ class Contact:
 
     Times are seconds since 1970 (UTC). ``waits_until`` is the earliest time at which it may be
     dialled, if it has to wait. ``talk_seconds`` and ``cost`` are sums of what is known of its
-    calls; ``None`` if nothing is.
+    calls; ``None`` if nothing is. ``redials`` is how often it was redialled because its call was
+    not answered.
     """
 
     number: int = field(repr=mask)
@@ -355,6 +356,7 @@ class Contact:
     sent_at: float | None = None
     finished_at: float | None = None
     waits_until: float | None = None
+    redials: int = 0
     history: Sequence[Passage] = field(
         factory=tuple[Passage, ...], repr=lambda history: f"<{len(history)} passages>"
     )
@@ -368,6 +370,7 @@ class Contact:
             "requests sent": self.sends,
             "reason": self.reason or None,
             "answered": html.yes_or_no(self.answered),
+            "redials": self.redials or None,
             "talk time in seconds": self.talk_seconds,
             "cost": None if self.cost is None else repr(round(self.cost, 4)),
             "waits until": None if self.waits_until is None else html.moment(self.waits_until),

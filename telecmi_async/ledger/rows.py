@@ -21,7 +21,7 @@ CLAIM_COLUMNS: Final = "id, number, columns, epoch, sends, not_after, excused, r
 CONTACT_COLUMNS: Final = (
     "number, state, reason, sends, columns, request_id, answered, talk_seconds, "
     "CASE WHEN cost IS NOT NULL OR legs_cost > 0 THEN coalesce(cost, 0) + legs_cost END, "
-    "sent_at, finished_at, CASE state WHEN 'pending' THEN nullif(not_before, 0) END"
+    "sent_at, finished_at, CASE state WHEN 'pending' THEN nullif(not_before, 0) END, redials"
 )
 #: The rate is that of so many seconds.
 RATE_SPAN: Final = 60

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import anyio
 import httpx
 
+from telecmi_async._internal.messages import mask
 from telecmi_async._internal.tasks import TaskRunner
 from telecmi_async.events.receiver import Receiver
 from telecmi_async.simulator.webhooks import host_of
@@ -91,16 +92,17 @@ class WebhookSender:
         except (httpx.HTTPError, ValueError, RecursionError) as error:
             failure = f"failed: {type(error).__name__}"
         if failure:
-            self._log(delivery.what, failure)
+            self._log(delivery, failure)
         if delivery.ask is not None:
             self._world.advance(anyio.current_time())
         self._world.delivered(delivery, status, reply, failure)
 
-    def _log(self, what: str, failure: str) -> None:
+    def _log(self, delivery: Delivery, failure: str) -> None:
         """Warn of a failure once: each call has several messages."""
         level = logging.DEBUG if failure in self._failures else logging.WARNING
         self._failures.add(failure)
-        logger.log(level, "a message (%s) was not delivered; %s", what, failure)
+        what, number = delivery.what, mask(delivery.call.to)
+        logger.log(level, "a message (%s, %s) was not delivered; %s", what, number, failure)
 
     async def _post(self, delivery: Delivery, client: httpx.AsyncClient) -> tuple[int, bytes]:
         """Post one message to its target, and return the answer; raise if that cannot be."""

@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 from consoles import console
@@ -16,7 +16,9 @@ from every_command import every_command, options_of
 import telecmi_async
 from telecmi_async.cli import Exit, main
 from telecmi_async.cli.app import COMMANDS, make_app
-from telecmi_async.cli.options import EXIT_CODES
+from telecmi_async.cli.commands.export import StateName
+from telecmi_async.cli.options import ENVIRONMENT, EXIT_CODES
+from telecmi_async.ledger import ContactState
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -62,19 +64,34 @@ def test_help_fits_a_terminal(name: str, columns: int, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_each_command_shows_examples_environment_and_exit_codes(name: str) -> None:
+def test_each_command_shows_examples_that_are_accepted(name: str) -> None:
     """Each example is a line that fits 80 columns and that the command accepts."""
     _, terminal = ran(*name.split(), "--help")
     examples = re.findall(r"^  telecmi-async (.*)$", terminal.out, re.MULTILINE)
 
     assert examples
     assert all(each.startswith(name) for each in examples)
-    assert "TELECMI_SECRET" in terminal.out
-    assert EXIT_CODES in terminal.out
+    assert "Environment and exit codes: telecmi-async --help" in terminal.out
+    section = terminal.out.partition("Examples:\n")[2].partition("\n\n")[0]
+    assert section.count("\n") + 1 == len(examples), "no example is broken"
+    assert all(len(f"  telecmi-async {each}") <= 80 for each in examples)
     for each in examples:
         given = re.findall(r"'([^']*)'|(\S+)", each.partition(" >")[0])
         app = make_app(listing=False)
         app.parse_args([quoted or bare for quoted, bare in given])
+
+
+def test_the_list_of_commands_shows_environment_and_exit_codes() -> None:
+    """The help of the program explains the variables and the exit codes, once for all commands."""
+    _, terminal = ran("--help")
+
+    assert ENVIRONMENT in terminal.out
+    assert EXIT_CODES in terminal.out
+
+
+def test_states_of_an_export_are_those_of_the_ledger() -> None:
+    """`export --state` takes each state of a contact, and no other."""
+    assert get_args(StateName) == tuple(map(str, ContactState))
 
 
 def test_every_option_is_explained() -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import stat
+import threading
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cli_campaign import begin, in_ledger
-from consoles import FLOW, FROM, TO, Console, Stream, console, free_port, serving
+from consoles import FLOW, FROM, TO, Console, Stream, console, free_port, interrupted, serving
 
 from telecmi_async import CallHandle, CallResult, CdrPoller, RequestFailed
 from telecmi_async.cli import Exit, calling, main
@@ -131,7 +134,7 @@ def test_a_new_flow_can_be_checked(kind: str) -> None:
 
 def test_a_new_flow_overwrites_nothing() -> None:
     """`flow new` refuses a file that exists."""
-    code, terminal = ran("flow", "new", "flow.json")
+    code, terminal = ran("flow", "new")
 
     assert code == Exit.USAGE
     assert "cannot write flow.json: File exists" in terminal.err
@@ -233,3 +236,42 @@ def test_exported_cells_are_as_they_were_in_a_pipe_and_harmless_on_a_terminal() 
     assert "x\x1b[31m\u202e" in piped.out
     assert r"x\u001b[31m\u202e" in shown.out
     assert not any(each in shown.out for each in OBEYED)
+
+
+# --- simulate ---------------------------------------------------------------------------
+
+
+def test_a_message_that_was_not_delivered_is_a_line_like_the_others() -> None:
+    """`simulate` prints an undelivered message with the time, and the call's masked number."""
+    port, shown, terminal = free_port(), threading.Event(), console()
+
+    def dial() -> None:
+        until = time.monotonic() + 15
+        while "Your program finds it" not in terminal.err and time.monotonic() < until:
+            time.sleep(0.02)
+        environ = {
+            "TELECMI_APP_ID": "1", "TELECMI_SECRET": "simulated-secret", "TELECMI_FROM": FROM,
+            "TELECMI_BASE_URL": f"http://127.0.0.1:{port}/v2",
+        }  # fmt: skip
+        found = dict(re.findall(r"export (\w+)=(\S+)", terminal.out))
+        ran("call", "--to", TO, "--flow", "flow.json", "--yes", environ={**environ, **found})
+        while "not delivered" not in terminal.err and time.monotonic() < until:
+            time.sleep(0.02)
+        shown.set()
+
+    dialler = threading.Thread(target=dial)
+    dialler.start()
+    with interrupted(shown):
+        code = main(
+            ["simulate", "--port", str(port), "--webhooks", "http://127.0.0.1:1/t"],
+            terminal=terminal,
+        )
+    dialler.join()
+
+    assert code == Exit.INTERRUPTED
+    assert re.search(
+        r"^\d\d:\d\d:\d\d  a message \(started, •+0001\) was not delivered; failed: ConnectError$",
+        terminal.err,
+        re.MULTILINE,
+    )
+    assert terminal.err.count("not delivered") == 1

@@ -17,7 +17,7 @@ from telecmi_async.campaigns import CallingWindow, CampaignRules, CampaignSettin
 from telecmi_async.campaigns.contacts import ContactsFile
 from telecmi_async.cli import Exit, main
 from telecmi_async.cli.account import target_words
-from telecmi_async.cli.plan import Plan
+from telecmi_async.cli.plan import Plan, ToDial
 from telecmi_async.simulator import Simulator
 
 if TYPE_CHECKING:
@@ -63,8 +63,9 @@ def planned(rows: str, window: CallingWindow | None) -> tuple[str, dict[str, obj
     )
     plan.read(ContactsFile(io.BytesIO(rows.encode())), NOON)
     terminal = console()
-    plan.show(terminal, 1)
-    return terminal.err, plan.as_json(1)
+    to_dial = ToDial(1, 1, 1)
+    plan.show(terminal, to_dial)
+    return terminal.err, plan.as_json(to_dial)
 
 
 # --- cells without text -----------------------------------------------------------------
@@ -267,7 +268,8 @@ def test_the_plan_shows_its_target_and_one_filled_text(folder: Path) -> None:
     # A pipe or a file gets no number and no name of a person.
     assert f"target     {host}, by TELECMI_BASE_URL" in piped.err
     assert "from       •••••••0000" in piped.err
-    assert not any(each in piped.err for each in ("Ada", "1917555", FROM, "example"))
+    assert "example    row 2: on a terminal its text is shown" in piped.err
+    assert not any(each in piped.err for each in ("Ada", "1917555", FROM))
 
 
 def test_a_dry_run_has_no_other_target() -> None:

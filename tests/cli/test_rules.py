@@ -219,7 +219,7 @@ def test_a_number_that_was_called_lately_ends_with_that_code() -> None:
 
 
 def test_a_cost_cap_stops_a_campaign() -> None:
-    """When the cost cap is reached the campaign is stopped, and the exit code is 5."""
+    """When the cost cap is reached the campaign is stopped, and the exit code is 5, until it is raised."""
 
     async def spend() -> None:
         rules = CampaignRules(cost=CostCap(0.5))
@@ -240,6 +240,9 @@ def test_a_cost_cap_stops_a_campaign() -> None:
         argv = ("resume", "--ledger", "l.db", "--without-webhooks")
         code, terminal = ran(*argv, environ=environ)
         status, seen = ran("status", "--ledger", "l.db", "--json")
+        requests = simulator.requests
+        raised, _ = ran("change", "--ledger", "l.db", "--max-cost", "90")
+        resumed, _ = ran(*argv, environ=environ)
     state = json.loads(seen.out)
 
     assert code == status == Exit.QUOTA
@@ -247,9 +250,12 @@ def test_a_cost_cap_stops_a_campaign() -> None:
     # To go on as usual would end with 5 again.
     assert "To go on: telecmi-async resume" not in terminal.err + seen.err
     for words in (terminal.err, seen.err):
-        assert "export --ledger l.db --name people --state pending --reveal" in words
+        assert "telecmi-async change --ledger l.db --name people --max-cost SUM" in words
     assert (state["status"], state["counts"]["pending"]) == ("stopped", 3)
-    assert simulator.requests == 0
+    assert requests == 0
+    # A raised cap lets the others be called.
+    assert (raised, resumed) == (Exit.OK, Exit.OK)
+    assert simulator.requests == 3
 
 
 def test_other_settings_are_refused_before_anybody_is_asked() -> None:
@@ -261,7 +267,7 @@ def test_other_settings_are_refused_before_anybody_is_asked() -> None:
 
     assert code == Exit.USAGE
     assert (
-        "begun with other settings (the rules, such as --window, --cps or --max-live-calls): `resume"
+        "other settings (the rules, such as --window, --cps or --max-live-calls): `resume"
         in terminal.err
     )
     assert "rows " not in terminal.err

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 from cli_campaign import begin, in_ledger
 from consoles import Console, Stream, interrupted
+from cyclopts import Token
 
 from telecmi_async import Hangup
 from telecmi_async.campaigns import CampaignSettings, Pace
 from telecmi_async.cli import Exit, main
+from telecmi_async.cli.options import time_span
 from telecmi_async.cli.state_words import campaign_words, limit_words
 from telecmi_async.ledger import (
     CallEvidence,
@@ -57,7 +59,8 @@ def watched(
     out = Reacting(tty=tty)
     out.act = act
     terminal = Console(stdin=Stream(), stdout=out, stderr=Stream(), environ={})
-    argv = ["status", "--ledger", "l.db", "--watch", "--every", "0.1", *more]
+    every = [] if "--every" in more else ["--every", "0.1"]
+    argv = ["status", "--ledger", "l.db", "--watch", *every, *more]
     return main(argv, terminal=terminal), terminal
 
 
@@ -110,8 +113,9 @@ def test_watch_prints_an_object_for_each_look() -> None:
 
     assert (first["status"], last["status"]) == ("dialling", "stopped")
     assert (first["ended"], first["answered"], first["answer_rate"]) == (2, 1, 0.5)
-    assert (first["talk_seconds"], first["workers"], first["time_left"]) == (75, 0, None)
+    assert (first["talk_seconds"], first["workers"]) == (75, 0)
     assert first["rate"] > 0
+    assert first["time_left"] == pytest.approx(2 / first["rate"], rel=0.1)
 
 
 @pytest.mark.real_clock
@@ -159,3 +163,22 @@ def test_a_worker_that_sends_nothing_does_not_simply_run() -> None:
     rules = CampaignSettings(flow=[Hangup()]).rules
 
     assert campaign_words(held, rules, None) == "running, no request for 40 s"
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"), [("2", 2), ("2s", 2), ("1m", 60), ("0.5h", 1800), ("0.1", 0.1)]
+)
+def test_a_time_has_a_unit_or_is_in_seconds(written: str, seconds: float) -> None:
+    """The option takes seconds, minutes and hours."""
+    assert time_span(0.1)(None, [Token(value=written)]) == seconds
+
+
+@pytest.mark.parametrize(
+    "written", ["0", "0.05", "2x", "m", "-1", "1e3", "nan", "\u0662", "2 s"]
+)
+def test_a_time_that_is_none_is_refused(written: str) -> None:
+    """Too short a time and other words are refused, with examples."""
+    code, terminal = watched("--every", written)
+
+    assert code == Exit.USAGE
+    assert "0.1 seconds or more, such as 2, 2s or 1m" in terminal.err

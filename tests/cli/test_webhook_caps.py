@@ -36,8 +36,9 @@ CAPS = pytest.mark.parametrize(
         (["--max-live-calls", "2"], "a limit of live calls"),
         (["--max-cost", "2", "--max-live-calls", "2"], "a cost cap and a limit of live calls"),
         (["--max-cost", "2", "--webhook-host", "0.0.0.0"], "a cost cap"),
+        (["--redial-missed", "2/2h"], "redials"),
     ],
-    ids=["cost", "live", "both", "a host only"],
+    ids=["cost", "live", "both", "a host only", "redials"],
 )
 
 
@@ -88,7 +89,7 @@ def test_a_cap_without_webhooks_is_refused_before_anybody_is_asked(
         code, terminal = ran(*DIAL, *cap, "--yes", "4", environ=environ)
 
     assert code == Exit.USAGE
-    assert f"'people' has {named}, which only webhooks can measure" in terminal.err
+    assert f"'people' needs webhooks for {named}: give" in terminal.err
     for argument in ("--webhook-url", "--webhook-port", "--without-webhooks"):
         assert argument in terminal.err
     assert not (folder / "l.db").exists()
@@ -132,7 +133,7 @@ def test_resume_without_what_the_cap_needs_is_refused() -> None:
     state = json.loads(seen.out)
 
     assert code == Exit.USAGE
-    assert "'people' has a cost cap, which only webhooks can measure" in terminal.err
+    assert "'people' needs webhooks for a cost cap: give" in terminal.err
     assert (state["status"], state["asked"], state["why"]) == ("paused", "paused", "lunch")
     assert (requests, aloud, simulator.requests) == (0, Exit.OK, 4)
 

@@ -8,6 +8,7 @@ import anyio
 import pytest
 from simulated import FROM, GLOBAL, HANGUP, TO, place, post
 
+from telecmi_async._internal.messages import mask
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.simulator import SimulatedRequest, Simulator
 
@@ -107,6 +108,8 @@ async def test_a_question_without_a_target_says_so_once(
         await anyio.sleep(0.1)
 
     assert {one.failure for one in simulator.deliveries} == {"not sent: no target for webhooks"}
-    assert [record.message for record in caplog.records] == [
-        "a message (inbound) was not delivered; not sent: no target for webhooks"
-    ]
+    (message,) = [record.message for record in caplog.records]
+    assert message in {
+        f"a message (inbound, {mask(TO + n)}) was not delivered; not sent: no target for webhooks"
+        for n in range(3)
+    }

@@ -38,7 +38,7 @@ __all__ = [
 #: The first fields of a row, in this order. A contact's own columns follow.
 FIELDS: Final[tuple[str, ...]] = (
     "number", "state", "reason", "sends", "request_id", "answered", "talk_seconds", "cost",
-    "sent_at", "finished_at", "waits_until",
+    "sent_at", "finished_at", "waits_until", "redials",
 )  # fmt: skip
 # A spreadsheet may run a text that begins so, after blanks, marks that are not seen and quotation
 # marks; a + or - before a plain number does no harm. It looks for this at the start of each cell,

@@ -19,7 +19,9 @@ from telecmi_async.cli.options import (
 @command("demo", "demo", "demo --calls 1000 --cps 200 --errors-502 0.2")
 def demo(
     *,
-    calls: Annotated[int, value("N", "How many.", converter=number(int, 1, 1_000))] = 200,
+    calls: Annotated[
+        int, value("N", "How many people are called.", converter=number(int, 1, 1_000))
+    ] = 200,
     calls_per_second: CallsPerSecond = 50.0,
     error_share: ErrorShare = 0.05,
     seed: Seed = 1,

@@ -27,7 +27,8 @@ _RIGHT_AGAIN = (
 @command(
     "dial",
     "dial people.csv --flow hello.json --dry-run",
-    "dial people.csv --flow hello.json --ledger people.db --per-number 1/24h",
+    "dial people.csv --flow hello.json --ledger people.db",
+    "dial people.csv --flow hello.json --redial-missed 2/2h",
     "dial people.csv --flow hello.json --window 10:00-18:00",
     "dial people.csv --flow hello.json --cps 5 --rejected bad.csv",
 )
@@ -49,7 +50,7 @@ def dial(
     waits for what was sent; twice leaves at once.
 
     Args:
-        contacts: CSV or JSON lines, with a column of numbers.
+        contacts: A file of contacts: CSV or JSON lines, with a column of phone numbers.
     """
     from telecmi_async.cli.dialling import dial_file  # help is quick
 

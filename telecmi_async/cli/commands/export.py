@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from telecmi_async.cli.output.terminal import Terminal
     from telecmi_async.ledger import Contact
 
-# As the ledger has them.
+# Those of `ContactState`; help is quick without it.
 StateName: TypeAlias = Literal[
     "pending",
     "claimed",
@@ -61,9 +61,9 @@ async def export_contacts(
     """Write a campaign's contacts.
 
     Args:
-        kind: How; csv unless given, or jsonl with --json.
-        states: Only these; may be repeated.
-        output: Where to; stdout unless given.
+        kind: The format of the file; csv unless given, or jsonl with --json.
+        states: Write only contacts in this state; may be repeated.
+        output: The file to write; stdout unless given.
         reveal: Write numbers in full. Without it the contact's number is masked, and phone
             numbers in its columns, so that the file cannot be dialled; dates, times, amounts and
             order numbers stay.
@@ -112,7 +112,7 @@ async def why(
     It is looked for in one campaign, or in all of the ledger.
 
     Args:
-        number: Whose.
+        number: The contact's phone number.
     """
     from telecmi_async.cli.ledgers import campaign_named, clock_words, opened
     from telecmi_async.phone import parse_number

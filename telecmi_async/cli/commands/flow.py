@@ -62,7 +62,7 @@ def check(flow: FlowFile, /, *, as_json: JsonFlag = False, terminal: Here) -> in
     """Say whether a file holds a call flow, and which columns it is filled from.
 
     Args:
-        flow: The call flow as JSON; - for stdin.
+        flow: A file with the call flow as JSON; - for stdin.
     """
     from telecmi_async.pcmo.template import Template
 
@@ -80,9 +80,9 @@ def check(flow: FlowFile, /, *, as_json: JsonFlag = False, terminal: Here) -> in
     return Exit.OK
 
 
-@command("new", "flow new greeting.json", "flow new menu.json --kind menu", into=flow)
+@command("new", "flow new", "flow new menu.json --kind menu", into=flow)
 def new(
-    file: Annotated[str, value("FILE")],
+    file: Annotated[str, value("FILE")] = "flow.json",
     /,
     *,
     kind: FlowKind = "message",
@@ -92,8 +92,8 @@ def new(
     """Write a small call flow to start from. No file is overwritten.
 
     Args:
-        file: Where to.
-        kind: Say a message, let the callee press a key, connect another phone, or record.
+        file: The file to write.
+        kind: What the flow does: say a message, let the callee press a key, connect another phone, or record.
     """
     text = json.dumps(_NEW[kind], indent=2)
     try:
@@ -112,7 +112,7 @@ def show_flow(flow: FlowFile, /, *, as_json: JsonFlag = False, terminal: Here) -
     """Print a call flow as a tree; its numbers are masked unless a terminal shows it.
 
     Args:
-        flow: The call flow as JSON; - for stdin.
+        flow: A file with the call flow as JSON; - for stdin.
     """
     from telecmi_async._internal.frozen_json import freeze
     from telecmi_async.cli.event_lines import masked_json

@@ -45,7 +45,7 @@ def listen(
     learn how their calls went, on any machine.
 
     Args:
-        port: 0 for any free one.
+        port: The port to listen on; 0 for any free one.
         reveal: Print numbers in full; masked events cannot be replayed.
         forward_to: Send each event on to this address, too; {token} in it stands for
             TELECMI_WEBHOOK_TOKEN.

@@ -71,11 +71,12 @@ def simulate(
     stderr. Ctrl-C ends it, with exit code 130, and prints what was asked.
 
     Args:
-        port: 0 for any free port.
-        latency: Seconds before each answer.
-        cps: Calls per second above which it answers 429.
-        webhooks: Where events and records go; $TELECMI_WEBHOOK_URL unless given.
-        speed: How many seconds pass in calls in one of yours.
+        port: The port to listen on; 0 for any free one.
+        latency: How many seconds pass before each reply.
+        cps: The calls per second above which it answers 429.
+        webhooks: The address that events and records are sent to; $TELECMI_WEBHOOK_URL unless
+            given.
+        speed: How fast time passes in calls: with 60, a minute takes a second.
         answered: The share of the people called who answer, from 0 to 1.
         reveal: Show numbers in full, here and on its page: no phone is called, but they may be
             real.
@@ -102,6 +103,8 @@ def _run(
     """Serve until Ctrl-C, and print what was asked."""
     import anyio
 
+    from telecmi_async.cli.messages import warnings_shown
+
     answers: Counter[str] = Counter()
 
     def show(request: SimulatedRequest) -> None:
@@ -110,7 +113,10 @@ def _run(
 
     simulator.on_request = show
     try:
-        anyio.run(partial(_serve, terminal, simulator, host=host, port=port, as_json=as_json))
+        with warnings_shown(lambda text: terminal.say(f"{_clock()}  {text}")):
+            anyio.run(
+                partial(_serve, terminal, simulator, host=host, port=port, as_json=as_json)
+            )
     except KeyboardInterrupt:
         counts = {
             "requests": simulator.requests,
@@ -166,8 +172,12 @@ def _line(request: SimulatedRequest, *, reveal: bool) -> str:
     if request.attempt not in {None, 1}:
         said.append(f"try {request.attempt}")
     details = ", ".join(filter(None, said))
-    line = f"{datetime.now().astimezone():%H:%M:%S}  {what:<9} {_answer(request):<9} {to:<14}  {details}"
+    line = f"{_clock()}  {what:<9} {_answer(request):<9} {to:<14}  {details}"
     return line.rstrip()
+
+
+def _clock() -> str:
+    return f"{datetime.now().astimezone():%H:%M:%S}"
 
 
 def _answer(request: SimulatedRequest) -> str:

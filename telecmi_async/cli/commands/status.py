@@ -14,7 +14,7 @@ from telecmi_async.cli.options import (
     JsonFlag,
     LedgerOption,
     command,
-    number,
+    time_span,
     value,
 )
 
@@ -30,7 +30,7 @@ async def status(
     name: CampaignOption = None,
     as_json: JsonFlag = False,
     watch: bool = False,
-    every: Annotated[float, value("SECONDS", converter=number(float, 0.1))] = 2.0,
+    every: Annotated[float, value("TIME", converter=time_span(0.1))] = 2.0,
     terminal: Here,
 ) -> int:
     """Print how a campaign stands.
@@ -41,7 +41,7 @@ async def status(
     Args:
         watch: Go on until the campaign is done or stopped: redraw on a terminal, else print a
             line each time. Ctrl-C ends this, and not the campaign.
-        every: How often --watch looks.
+        every: How often --watch looks, such as 2s or 1m.
     """
     from telecmi_async.campaigns import CampaignSettings
     from telecmi_async.cli.ledgers import campaign_named, clock_words, opened

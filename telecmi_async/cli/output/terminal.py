@@ -181,6 +181,7 @@ def confirm(
     terminal: Terminal,
     count: int,
     total: int | None = None,
+    calls: int = 0,
     *,
     given: int | None,
     can_ask: bool = True,
@@ -191,6 +192,7 @@ def confirm(
         terminal: Where to ask.
         count: How many.
         total: How many contacts the campaign has, with those that were called already.
+        calls: How many calls that may be, if some are called more than once.
         given: The number in the argument ``--yes``, if there is one: ``count`` or ``total``, so
             that the same command goes on after an interruption.
         can_ask: Whether stdin is free for an answer.
@@ -207,9 +209,12 @@ def confirm(
         return
     if not (can_ask and terminal.can_ask):
         raise Stop(Exit.USAGE, f"there is no terminal to ask on: add --yes {count}")
+    most = f" (at most {calls} calls)" if calls > count else ""
     if count <= _FEW:
-        agreed = terminal.ask(f"Call {count}? Type yes: ").lower() in {"y", "yes"}
+        agreed = terminal.ask(f"Call {count}{most}? Type yes: ").lower() in {"y", "yes"}
     else:
-        agreed = terminal.ask("Type how many will be called, to call them: ") == str(count)
+        agreed = terminal.ask(f"Type how many will be called{most}, to call them: ") == str(
+            count
+        )
     if not agreed:
         raise Stop(Exit.FAILED, "no call was placed")

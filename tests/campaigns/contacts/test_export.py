@@ -73,6 +73,7 @@ async def test_a_row_says_all_about_a_contact() -> None:
         "sent_at": MOMENT,
         "finished_at": None,
         "waits_until": None,
+        "redials": 0,
         "columns": COLUMNS[0],
     }
     assert [tuple(row) for row in found] == [(*export.FIELDS, "columns")] * 4

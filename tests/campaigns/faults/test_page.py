@@ -23,10 +23,10 @@ def defined(pattern: str) -> set[str]:
 
 
 def test_each_row_names_tests_that_exist() -> None:
-    """The table has twenty rows, and each names at least one test that exists."""
+    """The rows of the table are numbered, and each names at least one test that exists."""
     there = defined("*.py")
 
-    assert [row.split(".")[0] for row in rows()] == [f"| {n}" for n in range(1, 21)]
+    assert [row.split(".")[0] for row in rows()] == [f"| {n}" for n in range(1, 22)]
     for row in rows():
         assert NAMED.search(row), row
         assert set(NAMED.findall(row)) <= there
