@@ -108,7 +108,7 @@ def number(
     return convert
 
 
-def time_span(least: float) -> Callable[[Any, Sequence[Token]], float]:
+def span_of_time(least: float) -> Callable[[Any, Sequence[Token]], float]:
     """Return what reads a time in seconds, or with a unit: 2, 2s, 1m or 1h."""
 
     def convert(_: Any, tokens: Sequence[Token]) -> float:

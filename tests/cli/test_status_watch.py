@@ -15,7 +15,7 @@ from cyclopts import Token
 from telecmi_async import Hangup
 from telecmi_async.campaigns import CampaignSettings, Pace
 from telecmi_async.cli import Exit, main
-from telecmi_async.cli.options import time_span
+from telecmi_async.cli.options import span_of_time
 from telecmi_async.cli.state_words import campaign_words, limit_words
 from telecmi_async.ledger import (
     CallEvidence,
@@ -170,7 +170,7 @@ def test_a_worker_that_sends_nothing_does_not_simply_run() -> None:
 )
 def test_a_time_has_a_unit_or_is_in_seconds(written: str, seconds: float) -> None:
     """The option takes seconds, minutes and hours."""
-    assert time_span(0.1)(None, [Token(value=written)]) == seconds
+    assert span_of_time(0.1)(None, [Token(value=written)]) == seconds
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from telecmi_async.cli.options import (
     JsonFlag,
     LedgerOption,
     command,
-    time_span,
+    span_of_time,
     value,
 )
 
@@ -30,7 +30,7 @@ async def status(
     name: CampaignOption = None,
     as_json: JsonFlag = False,
     watch: bool = False,
-    every: Annotated[float, value("TIME", converter=time_span(0.1))] = 2.0,
+    every: Annotated[float, value("TIME", converter=span_of_time(0.1))] = 2.0,
     terminal: Here,
 ) -> int:
     """Print how a campaign stands.
