@@ -20,6 +20,8 @@ from cyclopts import App, Group, Parameter, Token
 from telecmi_async.cli.output.terminal import Terminal
 
 _CONTINUED: Final = re.compile(r"(?<=\S)\n(?: {8})?(?=\S)")
+_SPAN: Final = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)([smh]?)", re.ASCII)
+_UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3_600}
 PROGRAM: Final = "telecmi-async"
 WEBHOOK_PORT: Final = 8788
 LOCALHOST: Final = "127.0.0.1"
@@ -102,6 +104,19 @@ def number(
         if least <= value <= most and value < math.inf and not (above and value == least):
             return value
         raise ValueError(f"must be {what}")
+
+    return convert
+
+
+def span_of_time(least: float) -> Callable[[Any, Sequence[Token]], float]:
+    """Return what reads a time in seconds, or with a unit: 2, 2s, 1m or 1h."""
+
+    def convert(_: Any, tokens: Sequence[Token]) -> float:
+        found = _SPAN.fullmatch(tokens[0].value)
+        seconds = float(found[1]) * _UNITS[found[2]] if found else 0.0
+        if seconds < least:
+            raise ValueError(f"must be {least:g} seconds or more, such as 2, 2s or 1m")
+        return seconds
 
     return convert
 

@@ -18,7 +18,7 @@ from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.interrupts import Interrupts, interrupts
 from telecmi_async.cli.messages import warnings_shown
 from telecmi_async.cli.output.display import Display, display_for
-from telecmi_async.cli.output.progress import ProgressMeter, duration
+from telecmi_async.cli.output.progress import duration
 from telecmi_async.cli.state_words import BUSY, is_spent
 from telecmi_async.errors import StoreError
 from telecmi_async.ledger import CampaignState, ContactState, Ledger
@@ -59,7 +59,6 @@ class _RunMonitor:
     patient: bool
     receives: bool
     elsewhere: bool
-    meter: ProgressMeter
     why: Exit | None = None
     _state: CampaignState | None = None
     _paused: bool = False
@@ -70,7 +69,7 @@ class _RunMonitor:
     def show(self, state: CampaignState) -> None:
         """Show a state of the campaign."""
         self._state = state
-        self.display.show(self.meter.look(state, anyio.current_time()))
+        self.display.show(state)
 
     async def watch(self) -> None:
         """Wait for a reason to leave."""
@@ -188,13 +187,10 @@ async def run_campaign(
     with (
         terminal.in_background() as (shown, writer),
         interrupts(shown) as pressed,
-        warnings_shown((display := display_for(shown.words)).note),
+        warnings_shown((display := display_for(shown.words, receives=receives)).note),
     ):
-        meter = ProgressMeter(receives=receives)
         elsewhere = is_set(terminal.environ, "TELECMI_BASE_URL")
-        monitor = _RunMonitor(
-            campaign, ledger, display, pressed, patient, receives, elsewhere, meter
-        )
+        monitor = _RunMonitor(campaign, ledger, display, pressed, patient, receives, elsewhere)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(monitor.watch)
             try:
@@ -202,9 +198,7 @@ async def run_campaign(
             except Exception as error:  # noqa: BLE001  # raised again below, as itself
                 final = error
             tasks.cancel_scope.cancel()
-        now = anyio.current_time()
-        ended = not isinstance(final, Exception) and final
-        display.finish(monitor.meter.look(ended, now) if ended else None)
+        display.finish(None if isinstance(final, Exception) else final)
         writer.finish(lambda: pressed.count)
     if campaign.unrecorded:
         terminal.say(
@@ -249,7 +243,35 @@ def state_as_json(state: CampaignState) -> dict[str, object]:
         "sends": state.sends,
         "cost": None if state.cost is None else round(state.cost, 6),  # a sum of floats
         "unpriced": state.unpriced,
+        "unknown": state.unknown,
+        "live": state.live,
+        "ended": state.ended,
+        "answered": state.answered,
+        "answer_rate": state.answer_rate,
+        "talk_seconds": state.talk_seconds,
+        "rate": round(state.rate, 3),
+        "time_left": state.time_left,
+        "workers": state.workers,
+        "waits_for": state.waits_for,
+        "last_start": state.last_start,
+        "at": state.at,
     }
+
+
+def _rows(state: CampaignState) -> dict[str, object]:
+    """Return what is printed of a state: labels and values."""
+    rows: dict[str, object] = {each: n for each in ContactState if (n := state.counts[each])}
+    rows["attempts"] = state.sends  # those that could not reach TeleCMI are among them
+    if state.sends:
+        rows["cost"] = state.cost_in_words(places=2)
+    if state.answer_rate is not None:
+        rows["answered"] = f"{state.answered} of {state.ended} ({state.answer_rate:.0%})"
+        rows["talk time"] = duration(state.talk_seconds)
+    if state.rate and state.left:
+        rows["rate"] = f"{state.rate:.1f}/s"
+    if state.time_left is not None:
+        rows["time left"] = f"about {duration(state.time_left)}"
+    return rows
 
 
 def print_state(
@@ -271,13 +293,7 @@ def print_state(
         planned = {} if plan is None else {"plan": plan}
         terminal.put(json.dumps({**state_as_json(state), **planned}))
     else:
-        rows: dict[str, object] = {
-            each: n for each in ContactState if (n := state.counts[each])
-        }
-        rows["attempts"] = state.sends  # those that could not reach TeleCMI are among them
-        if state.sends:
-            rows["cost"] = state.cost_in_words(places=2)
-        for label, said in rows.items():
+        for label, said in _rows(state).items():
             terminal.put(f"{label:<10} {said:>9}")
     if unknown := state.counts[ContactState.UNKNOWN]:
         terminal.say(

@@ -18,13 +18,12 @@ from time import time
 from typing import TYPE_CHECKING, Final
 
 import anyio
-from attrs import define, field, frozen
+from attrs import define, frozen
 
 from telecmi_async import CallService, Receiver
 from telecmi_async.campaigns import Campaign, CampaignSettings, Pace, Retries
 from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.output.display import Display, display_for
-from telecmi_async.cli.output.progress import ProgressMeter
 from telecmi_async.events.receiver import new_token
 from telecmi_async.ledger import CampaignState, ContactState, Ledger, NewContact, SqliteLedger
 from telecmi_async.simulator import Simulator, Webhooks
@@ -162,18 +161,11 @@ class _Stage:
     ledger: Ledger
     environ: Mapping[str, str]
     display: Display
-    #: How many requests there were before the present worker.
-    sends: int = 0
-    meter: ProgressMeter = field(factory=ProgressMeter)
 
     async def look(self) -> CampaignState:
-        """Show the campaign's progress; the rate is measured from a worker's first request on."""
+        """Show the campaign's progress."""
         state = await self.ledger.state(_NAME)
-        if self.sends == state.sends:
-            self.meter = ProgressMeter()
-        else:
-            self.sends = -1
-        self.display.show(self.meter.look(state, anyio.current_time()))
+        self.display.show(state)
         return state
 
     async def kill_a_worker(self, calls: int) -> None:
@@ -193,12 +185,11 @@ class _Stage:
         """Start another worker, which goes on to the end; return the state then."""
         async with SqliteLedger(self.path, clock=lambda: time() + _AHEAD) as later:
             await later.reap(_NAME)
-        self.sends = (await self.ledger.state(_NAME)).sends
         await self._work(None)
         with anyio.move_on_after(_LAST_RECORDS):
             await _last_records(self)
         state = await self.look()
-        self.display.finish(self.meter.look(state, anyio.current_time()))
+        self.display.finish(state)
         return state
 
     async def _work(self, calls: int | None) -> int:

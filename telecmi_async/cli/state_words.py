@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from telecmi_async.cli.event_lines import status_words
+from telecmi_async.cli.output.progress import silence_words
 from telecmi_async.cli.rows import moment_words
 from telecmi_async.ledger import ContactState
 from telecmi_async.ledger.states import Move
@@ -12,7 +13,7 @@ from telecmi_async.ledger.states import Move
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from telecmi_async.campaigns import CampaignRules
+    from telecmi_async.campaigns import CampaignRules, CampaignSettings
     from telecmi_async.ledger import CampaignState
 
 #: States of contacts that a worker is handling, by a lease that has not expired.
@@ -61,6 +62,21 @@ def is_spent(state: CampaignState, rules: CampaignRules) -> bool:
     return rules.cost is not None and (state.cost or 0.0) >= rules.cost.most
 
 
+def limit_words(state: CampaignState, settings: CampaignSettings) -> str:
+    """Return which limit holds up the next call, as far as its ledger shows; else nothing."""
+    if state.status != "dialling" or not state.left:
+        return ""
+    most, sending = settings.pace.max_live_calls, state.counts[ContactState.SENDING]
+    if most is not None and state.live + sending >= most:
+        return (
+            f"all {most} live calls are in use (--max-live-calls); one is free when the record "
+            "of a call arrives"
+        )
+    if sending >= settings.pace.max_in_flight * max(state.workers, 1):
+        return "all requests that may be in flight at once await TeleCMI's answers"
+    return reason_words(state.waits_for)
+
+
 def campaign_words(  # noqa: PLR0911  # a row of the table each
     state: CampaignState, rules: CampaignRules, due: float | None
 ) -> str:
@@ -75,9 +91,9 @@ def campaign_words(  # noqa: PLR0911  # a row of the table each
     if not state.total:
         return "it has no contacts"
     if any(state.counts[each] for each in BUSY):
-        return (
-            "running" if state.asked == "running" else f"{state.doing}, awaiting what was sent"
-        )
+        if state.asked != "running":
+            return f"{state.doing}, awaiting what was sent"
+        return ", ".join(filter(None, ("running", silence_words(state))))
     if state.left:
         if state.asked != "running":
             return state.doing
@@ -85,7 +101,7 @@ def campaign_words(  # noqa: PLR0911  # a row of the table each
             return "not running, since its calls have cost as much as they may"
         if state.status == "waiting for a window" and due is not None:
             return f"waiting: no contact that is left may be called before {moment_words(due)}"
-        return "not running: contacts are left, and no worker holds one"
+        return "contacts are left, and no worker holds one now"
     if state.status == "waiting for records":
         return "dialled: how some of the calls went may still become known"
     if unknown:

@@ -180,6 +180,19 @@ class CampaignState:
         cost: What its calls cost, as far as that is known; ``None`` if it is known of none.
         unpriced: How many calls were placed, or may have been, whose cost is not known.
         revision: How often its settings were changed.
+        ended: How many calls have a record that says whether they were answered.
+        answered: How many of these were answered.
+        talk_seconds: How long these calls talked, in all.
+        waits_for: Why the contact that is due first has to wait: a rule and its reason, or why
+            a request is repeated. Empty if it may be dialled now.
+        at: When this was measured, by the ledger's clock.
+        rate: Requests per second over the last minute, since the first request in it.
+        last_start: When the last request left; ``None`` if none did.
+        last_due: When the pending contact that waits longest may be dialled; ``None`` if no
+            contact is pending.
+        workers: How many workers hold a contact by a lease that is not over. The lease of a
+            worker that was killed lasts up to a minute, that of its requests two. A worker that
+            only waits holds none.
     """
 
     name: str
@@ -195,6 +208,16 @@ class CampaignState:
     cost: float | None = field(repr=_rounded)
     unpriced: int = 0
     revision: int = field(default=0, repr=False)
+    ended: int = 0
+    answered: int = 0
+    talk_seconds: int = 0
+    waits_for: str = ""
+    # What changes while nothing happens does not make two states different.
+    at: float = field(default=0.0, eq=False)
+    rate: float = field(default=0.0, eq=False, repr=lambda rate: f"{rate:.2f}")
+    last_start: float | None = field(default=None, eq=False)
+    last_due: float | None = field(default=None, eq=False)
+    workers: int = field(default=0, eq=False)
 
     def __str__(self) -> str:
         counts = ", ".join(f"{count} {state}" for state, count in self.counts.items() if count)
@@ -218,10 +241,24 @@ class CampaignState:
             f"Campaign {self.name}: {self.doing}",
             html.bar((each, STATE_TONES[each], count) for each, count in counts),
             html.grid(("state", "contacts", "meaning"), rows),
-            html.fact_table(
-                [("requests sent", f"{self.sends:,}"), ("cost", self.cost_in_words(2))]
-            ),
+            html.fact_table(self._facts()),
         )
+
+    def _facts(self) -> list[tuple[str, str]]:
+        """Return what the card says below the counts of contacts."""
+        facts = [("requests sent", f"{self.sends:,}"), ("cost", self.cost_in_words(2))]
+        if self.rate and self.left:
+            facts.append(("requests per second", f"{self.rate:.1f}"))
+        if self.time_left is not None:
+            facts.append(("time left", f"about {self.time_left / 60:,.0f} min"))
+        if self.answer_rate is not None:
+            facts += [
+                ("answered", f"{self.answered:,} of {self.ended:,} ({self.answer_rate:.0%})"),
+                ("talk time", f"{self.talk_seconds / 60:,.0f} min"),
+            ]
+        if self.status == "dialling":
+            facts.append(("workers", f"{self.workers or 'none holds a contact'}"))
+        return facts
 
     @property
     def doing(self) -> str:
@@ -240,6 +277,33 @@ class CampaignState:
         known = _rounded(self.cost) if places is None else f"{self.cost:.{places}f}"
         calls = "1 call" if self.unpriced == 1 else f"{self.unpriced} calls"
         return f"{known}{f', unknown for {calls}' if self.unpriced else ''}"
+
+    @property
+    def answer_rate(self) -> float | None:
+        """The share of ended calls that were answered; ``None`` if the end of none is known."""
+        return self.answered / self.ended if self.ended else None
+
+    @property
+    def time_left(self) -> float | None:
+        """About how many seconds dialling will take at the rate of the last minute.
+
+        At least until the contact that waits longest may be dialled. ``None`` if that cannot be
+        told: it is not dialled now, or no second request left in the last minute. Redials and
+        retries that are not yet planned are not in it.
+        """
+        if self.status != "dialling" or not self.rate:
+            return None
+        return max(self.left / self.rate, (self.last_due or 0.0) - self.at)
+
+    @property
+    def live(self) -> int:
+        """How many calls were placed whose record has not arrived; some of them may be over."""
+        return self.counts[ContactState.PLACED]
+
+    @property
+    def unknown(self) -> int:
+        """How many contacts have an unknown outcome: a phone may have rung."""
+        return self.counts[ContactState.UNKNOWN]
 
     @property
     def total(self) -> int:

@@ -23,6 +23,8 @@ CONTACT_COLUMNS: Final = (
     "CASE WHEN cost IS NOT NULL OR legs_cost > 0 THEN coalesce(cost, 0) + legs_cost END, "
     "sent_at, finished_at, CASE state WHEN 'pending' THEN nullif(not_before, 0) END, redials"
 )
+#: The rate is that of so many seconds.
+RATE_SPAN: Final = 60
 #: Rules that postpone contacts until a time; changed settings judge them again.
 POSTPONED_BY_RULES: Final = ("calling_window", "per_day", "per_number", "cost")
 _CLAIM_FIELDS: Final = [each.name for each in fields(Claim)]
@@ -47,25 +49,18 @@ def state_from(name: str, counts: Mapping[str, int], row: Sequence[Any]) -> Camp
     """Return a campaign's state.
 
     Its row is (what was asked, why, sends, cost, sends of known cost, sends that may have rung,
-    policy of unknown contacts, time of the last send, revision of the settings, now, when the first pending contact is
-    due, its reason); sums of nothing are ``None``.
+    ended and answered calls, talk seconds, sends within `RATE_SPAN` and the first of them, when
+    the last pending contact is due, workers, policy of unknown contacts, time of the last
+    send, revision of the settings, now, when the first pending contact is due, its reason);
+    sums of nothing are ``None``.
     """
-    (
-        asked,
-        why,
-        sends,
-        cost,
-        priced,
-        may_ring,
-        unknown,
-        last_send,
-        revision,
-        now,
-        due,
-        reason,
-    ) = row
+    asked, why, sends, cost, priced, may_ring, *more = row
+    ended, answered, talk, recent, first_recent, last_due, workers, *more = more
+    unknown, last_send, revision, now, due, reason = more
     found = {state: counts.get(state.value, 0) for state in ContactState}
     unpriced = max(int(may_ring or 0) - int(priced or 0), 0)
+    # A campaign that was resumed within the span has its rate since then.
+    span = max(now - (first_recent or now), 1.0)
     return CampaignState(
         name=name,
         status=status_of(
@@ -77,6 +72,15 @@ def state_from(name: str, counts: Mapping[str, int], row: Sequence[Any]) -> Camp
             last_send=last_send,
             unknown=unknown,
         ),
+        at=now,
+        rate=max(recent - 1, 0) / span,
+        last_start=last_send,
+        last_due=last_due,
+        waits_for=(reason or "") if due is not None and due > now else "",
+        workers=workers,
+        ended=int(ended or 0),
+        answered=int(answered or 0),
+        talk_seconds=int(talk or 0),
         asked=asked,
         why=why,
         counts=found,

@@ -14,7 +14,6 @@ from telecmi_async.cli.exits import Exit
 from telecmi_async.cli.interrupts import Interrupts
 from telecmi_async.cli.output import background
 from telecmi_async.cli.output.display import Panel, PlainLines
-from telecmi_async.cli.output.progress import CampaignView
 from telecmi_async.ledger import CampaignState, ContactState
 
 if TYPE_CHECKING:
@@ -147,14 +146,13 @@ async def test_progress_is_not_drawn_into_a_queue(stopped: Stopped) -> None:
     state = CampaignState(
         name="x", status="done", asked="running", why="", counts=counts, sends=2, cost=None
     )
-    view = CampaignView(state, 1.0)
     with evolve(console(), stdout=stopped).in_background() as (terminal, writer):
         lines = PlainLines(terminal, every=0.0)
         lines.note("first")
         assert stopped.waits.wait(20)
         for _ in range(5):
-            lines.show(view)
-        lines.finish(view)
+            lines.show(state)
+        lines.finish(state)
         stopped.free.set()
         writer.finish(lambda: 0)
 
@@ -164,17 +162,14 @@ async def test_progress_is_not_drawn_into_a_queue(stopped: Stopped) -> None:
 def test_a_panel_is_not_drawn_into_a_queue(stopped: Stopped) -> None:
     """While a terminal takes nothing, the panel is not drawn; it is drawn at the end."""
     views = [
-        CampaignView(
-            CampaignState(
-                name="x",
-                status="dialling",
-                asked="running",
-                why="",
-                counts=dict.fromkeys(ContactState, 0) | {ContactState.FINISHED: finished},
-                sends=finished,
-                cost=None,
-            ),
-            1.0,
+        CampaignState(
+            name="x",
+            status="dialling",
+            asked="running",
+            why="",
+            counts=dict.fromkeys(ContactState, 0) | {ContactState.FINISHED: finished},
+            sends=finished,
+            cost=None,
         )
         for finished in (71, 72)
     ]

@@ -743,7 +743,7 @@ def test_several_campaigns_need_a_name(folder: Path) -> None:
 
     assert code == Exit.OK
     assert terminal.out.splitlines() == [
-        f"{name}: 4 of 4 to be dialled; not running: contacts are left, and no worker holds one"
+        f"{name}: 4 of 4 to be dialled; contacts are left, and no worker holds one now"
         for name in ("people", "second")
     ]
     assert [json.loads(line)["campaign"] for line in as_json.out.splitlines()] == [
@@ -908,7 +908,7 @@ def test_every_move_and_state_has_words() -> None:
     ("counts", "more", "said"),
     [
         ({}, {}, "it has no contacts"),
-        ({"pending": 2}, {}, "not running: contacts are left, and no worker holds one"),
+        ({"pending": 2}, {}, "contacts are left, and no worker holds one now"),
         ({"pending": 2, "claimed": 1}, {}, "running"),
         ({"sending": 1}, {}, "running"),
         ({"sending": 1, "pending": 1}, {"asked": "paused", "status": "paused", "why": "lunch"},

@@ -11,7 +11,7 @@ import pytest
 from terminal_output import ESCAPE, Screen, rows, terminal_on
 
 from telecmi_async.cli.output.display import Display, Panel, PlainLines, display_for
-from telecmi_async.cli.output.progress import CampaignView, ProgressMeter, duration
+from telecmi_async.cli.output.progress import duration, progress_words
 from telecmi_async.cli.stage import Report, _last_records, fictional_numbers
 from telecmi_async.ledger import (
     CampaignState,
@@ -22,7 +22,12 @@ from telecmi_async.simulator import Simulator
 
 
 def state(
-    *, status: CampaignStatus = "dialling", sends: int = 0, **counts: int
+    *,
+    status: CampaignStatus = "dialling",
+    sends: int = 0,
+    rate: float = 0.0,
+    silence: float = 0.0,
+    **counts: int,
 ) -> CampaignState:
     """Return the state of a campaign with so many contacts in some states."""
     return CampaignState(
@@ -33,6 +38,9 @@ def state(
         counts={each: counts.get(each, 0) for each in ContactState},
         sends=sends,
         cost=0.0,
+        rate=rate,
+        at=1_000.0,
+        last_start=1_000.0 - silence,
     )
 
 
@@ -134,9 +142,9 @@ def test_no_line_is_longer_than_the_terminal(
     terminal = terminal_on(screen)
     report(unknown=1).print(terminal)
     display = Panel(terminal)
-    display.show(CampaignView(state(pending=100, placed=7, unknown=3, finished=90), 12.5))
+    display.show(state(pending=100, placed=7, unknown=3, finished=90, rate=12.5))
     display.note("a note", "bold")
-    display.finish(CampaignView(state(finished=200), 1.0))
+    display.finish(state(finished=200, rate=1.0))
     lines = ESCAPE.sub("", screen.shown()).replace("\r", "\n").splitlines()
 
     assert max(map(len, lines)) <= int(columns)
@@ -150,11 +158,11 @@ async def test_plain_lines_come_now_and_then() -> None:
     screen = Screen()
     lines = PlainLines(terminal_on(screen), 10.0)
     for n in range(25):
-        lines.show(CampaignView(state(pending=30 - n, finished=n), 1.0))
+        lines.show(state(pending=30 - n, finished=n, rate=1.0))
         await anyio.sleep(1)
     lines.note("a note")
     lines.finish(None)
-    lines.finish(CampaignView(state(finished=30), 1.0))
+    lines.finish(state(finished=30, rate=1.0))
 
     assert screen.shown().splitlines() == [
         "10 of 30, 1.0/s, 0 live, 20 s left",
@@ -170,11 +178,11 @@ async def test_the_last_line_is_not_repeated() -> None:
     screen = Screen()
     lines = PlainLines(terminal_on(screen), 1.0)
     for _ in range(2):
-        lines.show(CampaignView(state(finished=30), 2.0))
+        lines.show(state(finished=30, rate=2.0))
         await anyio.sleep(1)
-    lines.finish(CampaignView(state(finished=30), 1.0))
+    lines.finish(state(finished=30, rate=1.0))
     lines.note("a note")
-    lines.finish(CampaignView(state(finished=30), 0.5))
+    lines.finish(state(finished=30, rate=0.5))
 
     assert screen.shown().splitlines() == [
         "30 of 30, 2.0/s, 0 live",
@@ -183,43 +191,22 @@ async def test_the_last_line_is_not_repeated() -> None:
     ]
 
 
-def test_a_meter_looks_back_ten_seconds() -> None:
-    """The rate covers the last ten seconds, and is zero before the second measurement."""
-    meter = ProgressMeter()
-    rates = [
-        meter.look(state(sends=sends), at).rate for at, sends in ((0, 0), (5, 50), (20, 80))
-    ]
+@pytest.mark.parametrize(
+    ("rate", "silence", "words"),
+    [
+        (10.0, 0.0, "10 min left"),
+        (9.0, 5.0, "11 min left"),
+        (6.0, 20.0, "no request for 20 s"),
+        (0.0, 5.0, "0 live"),
+        (0.05, 30.0, "33.3 h left"),  # a call every twenty seconds is no silence
+        (0.05, 61.0, "no request for 61 s"),
+    ],
+)
+def test_a_silence_foretells_no_hours(rate: float, silence: float, words: str) -> None:
+    """The time left follows the rate; after an unusual silence the silence is said instead."""
+    shown = progress_words(state(pending=6_000, finished=50, rate=rate, silence=silence))
 
-    assert rates == [0.0, 10.0, 2.0]
-
-
-def test_a_lock_of_the_ledger_foretells_no_hours() -> None:
-    """The time left follows the last minute; after a silence it is not foretold at all."""
-    meter = ProgressMeter()
-
-    def words(at: int, sends: int) -> str:
-        view = meter.look(state(sends=sends, pending=6_000 - sends, finished=sends), float(at))
-        return view.words().split(", ")[-1]
-
-    running = [words(at, 10 * at) for at in range(31)]
-    locked = [words(at, 300) for at in range(31, 51)]
-    going_on = words(51, 310)
-
-    assert running[-1] == "10 min left"
-    assert locked[5] == "11 min left"
-    assert locked[-1] == "no request for 20 s"
-    assert going_on == "16 min left"
-
-
-def test_a_slow_campaign_is_not_silent() -> None:
-    """At a call every twenty seconds, a pause of thirty is no silence."""
-    meter = ProgressMeter()
-    for at in range(130):
-        view = meter.look(
-            state(sends=at // 20, pending=100 - at // 20, finished=at // 20), float(at)
-        )
-
-    assert view.words().endswith("left")
+    assert shown.split(", ")[-1] == words
 
 
 @pytest.mark.parametrize(

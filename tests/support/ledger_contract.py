@@ -1962,3 +1962,111 @@ async def test_workers_count_redials_as_one(another: Callable[[], Any], clock: C
                 group.start_soon(look, ledger)
 
     assert sum(found) == 1
+
+
+# -- what an operator asks
+
+
+async def test_a_state_has_the_rate_of_the_last_minute_and_the_time_left(
+    ledger: Ledger, clock: Clock
+) -> None:
+    """The rate is measured from the first request of the last minute on; older ones are out."""
+    await begin(ledger, 12)
+    fresh = await ledger.state("spring")
+    await send(ledger, SendResult(state=S.PLACED))
+    first = await ledger.state("spring")
+    clock.time += 30
+    await send(ledger, SendResult(state=S.PLACED))
+    await take(ledger)
+    young = await ledger.state("spring")
+    clock.time += 45
+    late = await ledger.state("spring")
+
+    assert (fresh.rate, fresh.last_start, fresh.time_left, fresh.workers) == (0, None, None, 0)
+    assert (first.rate, first.last_start, first.at) == (0.0, clock.time - 75, clock.time - 75)
+    assert (first.workers, first.time_left) == (0, None)
+    assert young.rate == pytest.approx(1 / 30)
+    assert (young.workers, young.left, young.live) == (1, 10, 2)
+    assert young.time_left == pytest.approx(300)
+    assert (late.rate, late.time_left) == (0, None)
+    assert late == young  # nothing happened in between
+
+
+async def test_the_time_left_is_not_shorter_than_the_longest_wait(
+    ledger: Ledger, clock: Clock
+) -> None:
+    """A contact that may be dialled only tomorrow is not dialled in ten seconds."""
+    await begin(ledger, 4)
+    refusal = RuleDecision(rule="per_number", reason="twice a day", until=clock.time + DAY)
+    await ledger.block(await take(ledger), "w", refusal)
+    for _ in range(2):
+        await send(ledger, SendResult(state=S.PLACED))
+    await take(ledger)
+    state = await ledger.state("spring")
+    await ledger.set_status("spring", "paused")
+
+    assert state.time_left == pytest.approx(DAY)
+    assert (await ledger.state("spring")).time_left is None
+
+
+async def test_a_worker_counts_until_its_lease_is_over(ledger: Ledger, clock: Clock) -> None:
+    """Workers are counted once each, by claims and by requests, though nothing was reaped."""
+    await begin(ledger, 6)
+    for worker in ("v", "w"):
+        await ledger.claim("spring", worker, most=2, lease=60)
+    (claim,) = await ledger.claim("spring", "x", most=1, lease=60)
+    await ledger.intend(claim, "x", new_token(), limits=SendLimits(), fence=30, lease=90)
+    seen = [(await ledger.state("spring")).workers]
+    for seconds in (30, 31, 30):
+        clock.time += seconds
+        await ledger.renew("w", lease=31)
+        seen.append((await ledger.state("spring")).workers)
+
+    assert seen == [3, 3, 2, 1]
+
+
+async def test_the_reason_why_the_next_contact_waits_is_in_the_state(
+    ledger: Ledger, clock: Clock
+) -> None:
+    """The rule that holds up the next contact is named until it is due."""
+    await begin(ledger)
+    refusal = RuleDecision(rule="calling_window", reason="it is closed", until=clock.time + 9)
+    await ledger.block(await take(ledger), "w", refusal)
+    waits = (await ledger.state("spring")).waits_for
+    clock.time += 9
+
+    assert waits == "calling_window: it is closed"
+    assert (await ledger.state("spring")).waits_for == ""
+
+
+async def test_answers_and_talk_time_are_of_calls_whose_end_is_known(
+    ledger: Ledger, clock: Clock
+) -> None:
+    """A call counts once its record says how it ended; repeats and corrections count once."""
+    await begin(ledger, 4)
+    tokens = [(await send(ledger, SendResult(state=S.PLACED)))[1] for _ in range(4)]
+    seen = []
+    for token, over, answered, talk in (
+        (0, False, True, None),  # answered, and not over: it would only raise the rate
+        (0, True, True, 40),
+        (0, True, True, 40),
+        (1, True, False, 0),
+        (2, True, None, None),  # a record that does not say
+        (1, True, True, 5),  # the proof of an answer that came later
+        (2, True, False, None),
+        (3, True, True, 7),
+        (3, False, True, 9),
+    ):
+        await ledger.record_event(CallEvidence(
+            token=tokens[token], request_id=None, at=clock.time, over=over, answered=answered,
+            talk_seconds=talk, cost=0.5,
+        ))  # fmt: skip
+        state = await ledger.state("spring")
+        seen.append((state.ended, state.answered, state.talk_seconds))
+
+    assert seen == [
+        (0, 0, 0), (1, 1, 40), (1, 1, 40), (2, 1, 40), (2, 1, 40), (2, 2, 45), (3, 2, 45),
+        (4, 3, 52), (4, 3, 54),
+    ]  # fmt: skip
+    assert state.answer_rate == 0.75
+    assert (state.cost, state.unpriced) == (2.0, 0)

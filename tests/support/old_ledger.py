@@ -63,6 +63,7 @@ async def check_old_ledger(ledger: Ledger) -> None:
         "claim", "intend", "mark_unknown", "redial",
     }  # fmt: skip
     assert (state.sends, state.cost, state.unpriced) == (11, 1.5, 6)
+    assert (state.ended, state.answered, state.talk_seconds) == (2, 1, 30)
     assert (await ledger.state("autumn")).why == "for lunch"
     assert await ledger.add_do_not_call([FIRST + 100], "again") == 0
 

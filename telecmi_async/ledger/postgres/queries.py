@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from telecmi_async.ledger.idempotency import KEY_COLUMNS
-from telecmi_async.ledger.rows import CLAIM_COLUMNS, CONTACT_COLUMNS
+from telecmi_async.ledger.rows import CLAIM_COLUMNS, CONTACT_COLUMNS, RATE_SPAN
 
 CREATE: Final = """
     WITH made AS (
@@ -14,25 +14,36 @@ CREATE: Final = """
     )
     SELECT 1 FROM made UNION ALL
     SELECT 1 FROM campaign c WHERE c.name = %s AND c.settings::text = %s AND %s"""
-STATE: Final = """
+STATE: Final = f"""
     SELECT k.status, k.why, t.sends, t.cost, t.priced, t.may_ring,
+        t.ended, t.answered, t.talk_seconds,
+        r.sends, r.first,
+        (SELECT max(c.not_before) FROM contact c
+            WHERE c.campaign = k.id AND c.state = 'pending'),
+        (SELECT count(DISTINCT c.worker) FROM contact c WHERE c.campaign = k.id
+            AND c.state IN ('claimed', 'sending') AND c.lease_until > n.now),
         k.settings ->> 'unknown', (SELECT max(s.at) FROM send s WHERE s.campaign = k.id),
-        k.revision, clock(), p.not_before, p.reason,
+        k.revision, n.now, p.not_before, p.reason,
         (SELECT json_object_agg(s.state, s.n) FROM (
             SELECT c.state, count(*) AS n FROM contact c WHERE c.campaign = k.id
             GROUP BY c.state
         ) s)
-    FROM campaign k
+    FROM campaign k CROSS JOIN (SELECT clock() AS now OFFSET 0) n
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS sends, min(s.at) AS first FROM send s
+        WHERE s.campaign = k.id AND s.at > n.now - {RATE_SPAN}
+    ) r
     LEFT JOIN LATERAL (
         SELECT sum(a.sends) AS sends, sum(a.cost) AS cost, sum(a.priced) AS priced,
-            sum(a.may_ring) AS may_ring
+            sum(a.may_ring) AS may_ring, sum(a.ended) AS ended,
+            sum(a.answered) AS answered, sum(a.talk_seconds) AS talk_seconds
         FROM tally a WHERE a.campaign = k.id
     ) t ON true
     LEFT JOIN LATERAL (
         SELECT c.not_before, c.reason FROM contact c
         WHERE c.campaign = k.id AND c.state = 'pending' ORDER BY c.not_before, c.id LIMIT 1
     ) p ON true
-    WHERE k.id = %s AND 'migration'::regclass::oid::bigint = %s"""
+    WHERE k.id = %s AND 'migration'::regclass::oid::bigint = %s"""  # noqa: S608  # a number
 # A schema that was made anew, perhaps from an older copy, gives no claim.
 CLAIM: Final = f"""
     SELECT {CLAIM_COLUMNS} FROM claim(

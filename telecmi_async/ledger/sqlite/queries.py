@@ -5,7 +5,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final, SupportsIndex
 
-from telecmi_async.ledger.rows import CONTACT_COLUMNS, contact_from, no_campaign, state_from
+from telecmi_async.ledger.rows import (
+    CONTACT_COLUMNS,
+    RATE_SPAN,
+    contact_from,
+    no_campaign,
+    state_from,
+)
 from telecmi_async.phone import parse_number
 
 if TYPE_CHECKING:
@@ -48,10 +54,20 @@ def state(db: sqlite3.Connection, now: float, name: str) -> CampaignState:
     campaign = campaign_id(db, name)
     *row, kept, last_send, revision = db.execute(
         "SELECT status, why, sends, cost, priced, "
-        "(SELECT sum(q.sends) FROM quarter AS q WHERE q.campaign = c.id), settings, "
+        "(SELECT sum(q.sends) FROM quarter AS q WHERE q.campaign = c.id), ended, answered, "
+        "talk_seconds, (SELECT count(*) FROM send AS s INDEXED BY send_campaign "
+        "WHERE s.campaign = c.id AND s.at > :now - :span), "
+        "(SELECT min(s.at) FROM send AS s INDEXED BY send_campaign "
+        "WHERE s.campaign = c.id AND s.at > :now - :span), "
+        "(SELECT max(p.not_before) FROM contact AS p INDEXED BY contact_due "
+        "WHERE p.campaign = c.id AND p.state = 'pending'), "
+        "(SELECT count(*) FROM (SELECT h.worker FROM contact AS h INDEXED BY contact_claimed "
+        "WHERE h.campaign = c.id AND h.state = 'claimed' AND h.lease_until > :now "
+        "UNION SELECT o.worker FROM send AS o INDEXED BY send_open "
+        "WHERE o.campaign = c.id AND o.state = 'sending' AND o.lease_until > :now)), settings, "
         "(SELECT max(s.at) FROM send AS s WHERE s.campaign = c.id), revision "
-        "FROM campaign AS c WHERE c.id = ?",
-        (campaign,),
+        "FROM campaign AS c WHERE c.id = :campaign",
+        {"campaign": campaign, "now": now, "span": RATE_SPAN},
     ).fetchone()
     rows = db.execute("SELECT state, contacts FROM tally WHERE campaign = ?", (campaign,))
     first = db.execute(f"SELECT not_before, reason {_FIRST_DUE}", (campaign,)).fetchone()
