@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Annotated
 
-import anyio
-
 from telecmi_async.cli.exits import Exit
 from telecmi_async.cli.options import (
     CampaignOption,
     Here,
     JsonFlag,
     LedgerOption,
+    Who,
     command,
     span_of_time,
     value,
+    who,
 )
 
 if TYPE_CHECKING:
@@ -83,6 +83,8 @@ async def _watch(
     terminal: Terminal, book: Ledger, name: str | None, every: float, *, as_json: bool
 ) -> str:
     """Show a campaign's progress until it is done or stopped; return its name."""
+    import anyio
+
     from telecmi_async.cli.ledgers import campaign_named
     from telecmi_async.cli.output.display import Panel
     from telecmi_async.cli.output.progress import progress_words
@@ -111,6 +113,7 @@ async def pause(
     *,
     ledger: LedgerOption = None,
     name: CampaignOption = None,
+    by: Who = None,
     as_json: JsonFlag = False,
     terminal: Here,
 ) -> int:
@@ -123,7 +126,7 @@ async def pause(
 
     async with opened(terminal, ledger) as book:
         found = await campaign_named(book, name)
-        await book.set_status(found, "paused", "from the command line")
+        await book.set_status(found, "paused", "from the command line", by=who(by))
         terminal.say(f"{found} is paused; what was sent goes on.")
         if as_json:
             terminal.put(json.dumps(state_as_json(await book.state(found))))
