@@ -34,7 +34,7 @@ from telecmi_async import (
 from telecmi_async.campaigns import Campaign, CampaignSettings, Pace
 from telecmi_async.ledger import NewContact
 from telecmi_async.pacing.law import SHARED_MARGIN
-from telecmi_async.pacing.shared_channels import _WAITS
+from telecmi_async.pacing.shared_channels import _WAITS, SharedChannels
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -577,6 +577,22 @@ async def test_the_process_that_gets_the_event_frees_the_channel() -> None:
     assert before == "queued"
     assert limits.freed == [f"call/{first.reference}"]
     assert second.reference not in str(limits.freed)
+
+
+async def test_an_event_that_another_process_gets_frees_no_channel_of_this_one() -> None:
+    """The channel of a call that this service placed is freed by its own look at the call's end."""
+    limits, telecmi = Counting(), FakeTelecmi()
+    async with telecmi.service(limits=limits, rate=LIVE) as service:
+        call = await start(service, 1)[0]
+        channels = service._parts.channels
+        assert isinstance(channels, SharedChannels)
+        channels.release_other(call.reference)
+        channels.release_other("tcm_of_another")
+        await anyio.sleep(20)
+        held = live(service)
+
+    assert held == 1
+    assert limits.freed == ["call/tcm_of_another"]
 
 
 async def test_channels_that_change_while_others_are_changed_are_kept() -> None:
