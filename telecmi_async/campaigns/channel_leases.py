@@ -46,12 +46,14 @@ class ChannelLeases:
     after the number, so that a worker that dials it after a crash takes the same channel.
     """
 
-    __slots__ = ("_freeing", "_limits", "_owed", "_settings", "campaign")
+    __slots__ = ("_complete", "_freeing", "_limits", "_owed", "_settings", "campaign")
 
     def __init__(self, limits: SharedLimits, campaign: str, settings: SettingsInUse) -> None:
         self.campaign = campaign
         self._limits = limits
         self._settings = settings
+        # Whether every live call has its channel, since calls were limited.
+        self._complete = False
         # Holders whose channels could not be freed, in the order in which it was tried.
         self._owed: dict[str, None] = {}
         # Holders whose channels are being freed: calls end together, and each is freed once.
@@ -77,16 +79,20 @@ class ChannelLeases:
         )
 
     async def take_for_live(self, ledger: Ledger) -> None:
-        """Take channels for the calls that are live, since they began when none was limited.
+        """Take channels for the calls that are live, if they began when none was limited.
 
         A call may end meanwhile, and its end frees no channel that it had not got yet. So those
-        that are over by then are freed.
+        that are over by then are freed. If the ledger or the limits fail, the next try takes all.
         """
+        self._complete = self._complete and self.limited
+        if self._complete or not self.limited:
+            return
         taken = {number async for number in _live(ledger, self.campaign)}
         for number in taken:
             await self._take(number, _ANY)
         for number in taken - {number async for number in _live(ledger, self.campaign)}:
             await self._free(holder_of(self.campaign, number))
+        self._complete = True
 
     async def free(self, number: int | str) -> None:
         """Free the channel of a call to a number; if that fails, `free_owed` retries it."""

@@ -137,14 +137,13 @@ class Worker(WorkerControl):
         if kept is None or kept.number == self.in_use.revision:
             self._outdated = False
             return
-        before, was_limited = self.in_use.revision, self.leases.limited
+        before = self.in_use.revision
         self.in_use.take(kept)
         self._require_events(self.settings)
-        if self.leases.limited and not (was_limited and before):
-            # Calls that began when none was limited hold no channel yet.
-            self.in_use.revision = before
-            await self.leases.take_for_live(self.ledger)
-            self.in_use.revision = kept.number
+        # Until every live call has its channel, the change is not taken up.
+        self.in_use.revision = before
+        await self.leases.take_for_live(self.ledger)
+        self.in_use.revision = kept.number
         self._breaker.change_rate(self.settings.pace.calls_per_second, self.now())
         self._scheduler.starts.drop_reserved()
         self._expect_rate()

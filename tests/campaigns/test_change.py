@@ -173,6 +173,50 @@ async def test_a_limit_of_live_calls_counts_those_that_began_without_one() -> No
     assert live < later <= live + 6
 
 
+@pytest.mark.parametrize("earlier", [0, 1])
+async def test_calls_are_counted_though_the_ledger_failed_meanwhile(
+    earlier: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that could not count the live calls does so before it starts another one."""
+    failures: list[str] = []
+    async with scene(ring=30.0) as at, running(at, 40, workers=1, rate=10.0) as team:
+        lease = type(at.ledger).lease_channel
+
+        async def failing(ledger: Any, name: str, holder: str, **options: Any) -> bool:
+            if len(failures) < 3:
+                failures.append(holder)
+                raise StoreError("the limits are gone for a moment")
+            return await lease(ledger, name, holder, **options)
+
+        for _ in range(earlier):
+            await team[0].change(unknown="give_up")
+        await anyio.sleep(2)
+        live = len(at.simulator.calls)
+        monkeypatch.setattr(type(at.ledger), "lease_channel", failing)
+        await team[0].change(pace=Pace(calls_per_second=10, max_live_calls=5))
+        more = await began_in(at, 20)
+
+    assert len(failures) == 3
+    assert live > 10
+    assert more <= 1  # its intent was on record
+
+
+async def test_a_program_that_only_records_frees_the_channels_of_a_later_limit() -> None:
+    """Channels that other workers took since a change are freed when records come."""
+    async with scene() as at:
+        listener = at.campaign(settings(rate=50.0))
+        await listener.load(contacts(6))
+        await listener.change(pace=Pace(calls_per_second=50, max_live_calls=2))
+        async with listener, at.simulator.service(from_=19170000000) as service:
+            deaf = at.campaign(settings(rate=50.0), service=service, without_events=True)
+            with anyio.move_on_after(120):
+                await deaf.run()
+            await anyio.sleep(20)  # the last calls end
+            counts = (await at.ledger.state(NAME)).counts
+
+    assert counts[S.FINISHED] == 6
+
+
 async def test_changes_apply_at_the_next_run() -> None:
     """A program with the settings it began with goes on by those that were changed since."""
     async with scene() as at:
