@@ -306,8 +306,7 @@ class Campaign:
         if await self._ledger.create(self.name, self._given.dump()):
             return
         kept = await self._ledger.settings_revision(self.name)
-        if kept is None:
-            raise ConfigurationError(f"there is no campaign {self.name!r} in this ledger")
+        assert kept is not None  # noqa: S101  # campaigns are never deleted
         # A program may have those that it began with, or those that were changed since.
         given = self._given
         now, then = (CampaignSettings.parse(each) for each in (kept.settings, kept.original))

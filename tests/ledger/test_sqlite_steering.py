@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from ledgers import begin, new_token, take
+from ledgers import NO_LIMITS, begin, new_token, take
 from steering_contract import *  # noqa: F403  # pytest finds tests and fixtures by name
 
 from telecmi_async.errors import StoreError
+from telecmi_async.ledger import RuleDecision
 
 if TYPE_CHECKING:
     import sqlite3
@@ -39,3 +40,22 @@ async def test_a_worker_of_an_older_version_dials_no_more(
 
     with pytest.raises(StoreError, match="a value is refused"):
         await ledger._write(send_as_before)
+
+
+async def test_a_withdrawn_contact_that_an_older_version_claimed_is_not_dialled(
+    ledger: SqliteLedger,
+) -> None:
+    """The intent looks at the withdrawal itself: an older version may have made it pending."""
+    await begin(ledger)
+    claim = await take(ledger)
+
+    def withdraw_unnoticed(db: sqlite3.Connection, _: float) -> None:
+        db.execute("UPDATE contact SET withdrawn = 'withdrawn by asha'")
+
+    await ledger._write(withdraw_unnoticed)
+    decision = await ledger.intend(
+        claim, "w", new_token(), limits=NO_LIMITS, fence=30, lease=60
+    )
+
+    assert isinstance(decision, RuleDecision)
+    assert (decision.rule, decision.reason) == ("withdrawn", "withdrawn by asha")

@@ -215,6 +215,19 @@ def test_nothing_slows_down_what_is_not_refused() -> None:
     assert AdaptiveRate(50).rate(1e9) == 50
 
 
+def test_a_changed_rate_holds_at_once_but_a_cut_goes_on() -> None:
+    """What TeleCMI refused stays slow after a change, unless the rate had grown back by then."""
+    rates = []
+    for wait in (0.0, 60.0):
+        rate = AdaptiveRate(10.0)
+        rate.refused(100.0, round_trip=1.0)
+        rate.change(20.0, 100.0 + wait)
+        rates.append(rate.rate(100.0 + wait))
+
+    assert rates[0] < 10.0
+    assert rates[1] == 20.0
+
+
 def test_a_refusal_cuts_the_rate_and_time_brings_it_back() -> None:
     """A refusal cuts the rate to 0.7; it is back at the ceiling after K seconds."""
     adaptive_rate = AdaptiveRate(50)
