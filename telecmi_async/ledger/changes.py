@@ -58,7 +58,7 @@ class CampaignChange:
 
     Args:
         at: When.
-        by: Who, as it was given; empty if it was not.
+        by: Who, as it was given; empty if a program gave no name.
         what: ``"settings"``, ``"running"``, ``"paused"``, ``"stopped"``, ``"load"``,
             ``"withdraw"``, ``"add_do_not_call"``, ``"remove_do_not_call"``,
             ``"redial_unknown"``, ``"redial_missed"`` or ``"reopen"``.
@@ -76,7 +76,7 @@ class CampaignChange:
         said = _SAID[self.what].format(f"{self.count or 0:,}")
         if self.count == 1:
             said = said.replace("contacts", "contact").replace("numbers", "number")
-        return f"{self.by or 'unknown'} {said}{f': {self.detail}' if self.detail else ''}"
+        return f"{self.by or 'a program'} {said}{f': {self.detail}' if self.detail else ''}"
 
 
 @frozen(kw_only=True)

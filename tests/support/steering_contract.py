@@ -347,6 +347,6 @@ async def test_who_asked_for_what_is_on_record(ledger: Ledger) -> None:
 
     said = [str(each) async for each in ledger.changes("spring")]
     assert said == [
-        "unknown loaded 1 contact", "asha paused it: lunch", "ravi resumed it",
-        "unknown stopped it",
+        "a program loaded 1 contact", "asha paused it: lunch", "ravi resumed it",
+        "a program stopped it",
     ]  # fmt: skip
