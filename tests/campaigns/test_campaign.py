@@ -631,7 +631,7 @@ async def test_how_a_campaign_stands_is_read_at_a_glance() -> None:
         state = await campaign.run()
         contact = await here.ledger.find("spring", FIRST)
 
-        assert "counts={'finished': 2}, sends=2, cost=0.78, unpriced=0)" in repr(state)
+        assert "counts={'finished': 2}, sends=2, cost=0.78, unpriced=0" in repr(state)
         assert str(state) == "spring, done: 2 finished; 2 sends, cost 0.78"
         await campaign.pause("lunch")
         await here.ledger.create("autumn", {})
