@@ -13,6 +13,7 @@ from selenium import webdriver
 from selenium.common.exceptions import (
     NoSuchElementException,
     StaleElementReferenceException,
+    WebDriverException,
 )
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
@@ -136,7 +137,17 @@ class Browser:
         """Wait until something holds, while elements may be replaced."""
         passing = (NoSuchElementException, StaleElementReferenceException)
         wait = WebDriverWait(self.driver, _SECONDS, 0.05, ignored_exceptions=passing)
-        wait.until(lambda _: holds())
+
+        def look(_: object) -> object:
+            try:
+                return holds()
+            except WebDriverException as error:
+                # Chromium says it in this way, too, if the page is replaced while it is read.
+                if "does not belong to the document" in str(error):
+                    return False
+                raise
+
+        wait.until(look)
 
     def complaints(self) -> list[str]:
         """Return the console's messages since the last call."""
