@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from attrs import evolve
 
 from telecmi_async import (
     CallHandle,
@@ -129,6 +130,35 @@ async def a_campaign(name: str = HUGE) -> CampaignState:
     return CampaignState(
         name=name, status="paused", asked="paused", why=HUGE, counts=counts, sends=9, cost=1.5
     )
+
+
+@pytest.mark.parametrize(("status", "workers"), [("dialling", 2), ("dialling", 0), ("done", 0)])
+def test_the_card_of_a_campaign_says_how_it_goes_on(status: Any, workers: int) -> None:
+    """It has the rate and the time left while it dials, and the answers as soon as there are some."""
+    left = 60 if status == "dialling" else 0
+    state = CampaignState(
+        name="spring",
+        status=status,
+        asked="running",
+        why="",
+        counts=dict.fromkeys(ContactState, 0) | {ContactState.PENDING: left},
+        sends=8,
+        cost=1.5,
+        ended=4,
+        answered=3,
+        talk_seconds=120,
+        rate=0.5,
+        workers=workers,
+    )
+    shown = state._repr_html_()
+
+    assert "3 of 4 (75%)" in shown
+    assert ("about 2 min" in shown) is (status == "dialling")
+    assert (">0.5<" in shown) is (status == "dialling")
+    assert ("none holds a contact" in shown) is (status == "dialling" and not workers)
+    untold = evolve(state, rate=0.0, ended=0, answered=0)._repr_html_()
+    assert "answered" not in untold
+    assert "time left" not in untold
 
 
 async def a_contact() -> Contact:
