@@ -115,7 +115,9 @@ def words_of(screen: str) -> set[str]:
     lines = {re.sub(r"\d[\d.]*", "#", line).strip() for line in screen.splitlines()}
     lines = {re.sub(" {2,}", "  ", line) for line in lines}
     return {
-        line for line in lines if line and not re.search("━|unknown|may have rung {2}", line)
+        line
+        for line in lines
+        if line and not re.search("━|unknown|may have rung {2}|answered, done$", line)
     }
 
 
