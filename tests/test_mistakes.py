@@ -90,6 +90,9 @@ MAIN: list[type] = [
     SqliteLedger,
 ]
 
+# Python's own words for wrong arguments, and its help pages, differ from version to version.
+pytestmark = pytest.mark.source
+
 
 # Misspelt names and wrong types are the subject, so nothing here is checked by a type checker.
 any_of: Callable[[Any], Any] = lambda value: value  # noqa: E731  # a short name for what cannot be typed

@@ -690,7 +690,12 @@ def test_a_revealed_body_hides_the_secret_by_its_value(secret: str) -> None:
             b'{"secret": "s3cr3t"',
             "It is not JSON. Expecting ',' delimiter: line 1, column 20.",
         ),
-        ("application/json", b"[" * 9_000, "It is not JSON, or too deep."),
+        pytest.param(
+            "application/json",
+            b"[" * 9_000,
+            "It is not JSON, or too deep.",
+            marks=pytest.mark.source,  # newer Pythons read deeper
+        ),
         ("application/json", b"\xff s3cr3t", "It is not JSON, or too deep."),
         (
             "application/json",
