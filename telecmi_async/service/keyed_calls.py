@@ -165,21 +165,23 @@ class KeyedCalls:
         found: KeyedCall | None = None
         with anyio.CancelScope(shield=True):  # a cancelled call may have been placed before
             found = await self._keys.find_key(key=key)
+        while not call.placement.settled:
+            if found is not None and found.fingerprint != digest:
+                call.fail(_another_request())
+            elif found is None or found.state is KeyState.ABSENT:
+                found = await self._send(job, key, digest)
+                call.placement.start(scope)
+            else:
+                found = await self._join(call, found)
+
+    async def _join(self, call: Call, found: KeyedCall) -> KeyedCall | None:
+        """Settle a call by the one that has its key, or return what is on record of that later."""
+        call.placement.elsewhere = found.token != call.reference
         try:
-            while not call.placement.settled:
-                if found is not None and found.fingerprint != digest:
-                    call.fail(_another_request())
-                elif found is None or found.state is KeyState.ABSENT:
-                    found = None
-                    found = await self._send(job, key, digest)
-                    call.placement.start(scope)
-                else:
-                    call.placement.elsewhere = found.token != call.reference
-                    if not await self._settle(call, found):
-                        found = await self._wait(found)
-        finally:
-            if not call.placement.settled and call.placement.elsewhere and found is not None:
-                call.name(found.token, Region(found.region))  # the error names this call
+            return found if await self._settle(call, found) else await self._wait(found)
+        except BaseException:
+            _name_other(call, found)
+            raise
 
     async def _send(self, job: PlacementJob, key: str, digest: str) -> KeyedCall | None:
         """Place a call; return the one that has its key, if that is another one."""
@@ -190,8 +192,7 @@ class KeyedCalls:
             )
         except anyio.get_cancelled_exc_class():
             await send.look_elsewhere(call)
-            if (other := send.taken_by) is not None:
-                call.name(other.token, Region(other.region))
+            _name_other(call, send.taken_by)
             raise
         if send.taken_by is None and not call.placement.settled:  # it failed before its claim
             await send.look_elsewhere(call)
@@ -311,6 +312,12 @@ class KeyedCalls:
 def _request_of(job: PlacementJob) -> CallRequest:
     assert job.call.request is not None  # noqa: S101  # only a call with a request is placed
     return job.call.request
+
+
+def _name_other(call: Call, other: KeyedCall | None) -> None:
+    """Have the error of a call that is given up name the call that has its key."""
+    if other is not None and call.placement.elsewhere and not call.placement.settled:
+        call.name(other.token, Region(other.region))
 
 
 def _another_request() -> errors.InvalidCall:
