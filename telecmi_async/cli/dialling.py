@@ -319,8 +319,7 @@ async def count_to_dial(ledger: Ledger, plan: Plan, file: ContactsFile) -> ToDia
 
     A campaign goes on under the settings that the ledger has.
     """
-    name, begun = plan.name, await ledger.settings(plan.name)
-    each = 1 if plan.settings.redial is None else 1 + plan.settings.redial.missed
+    name, each, begun = plan.name, plan.calls_each, await ledger.settings(plan.name)
     if begun is None:
         new = plan.survey.contacts
         return ToDial(new, new, new * each, new)

@@ -100,6 +100,12 @@ class Plan:
     # The first contact that can be dialled, and its row.
     _sample: tuple[int, NewContact] | None = field(default=None, init=False, repr=False)
 
+    @property
+    def calls_each(self) -> int:
+        """The most calls that one contact may get."""
+        redial = self.settings.redial
+        return 1 if redial is None else 1 + redial.missed
+
     def read(self, file: ContactsFile, now: float) -> None:
         """Read a file once, and check each contact as the campaign would. It blocks.
 

@@ -170,8 +170,8 @@ async def add(
         )
         await run(plan.read, rows, time())
         counted = await count_to_dial(book, plan, rows)
-        each = 1 if settings.redial is None else 1 + settings.redial.missed
-        added = ToDial(counted.new, counted.total, counted.new * each, counted.new)
+        calls = counted.new * plan.calls_each
+        added = ToDial(counted.new, counted.total, calls, counted.new)
         plan.show(terminal, added)
         if not added.count:
             raise Stop(Exit.FAILED, "no contact of the file is new to the campaign")
