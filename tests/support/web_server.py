@@ -53,7 +53,10 @@ class WebServer:
     def workers(self) -> list[int]:
         """Return the ids of the workers' processes, the oldest first."""
         listed = subprocess.run(
-            ["ps", "-A", "-o", "pid=,ppid=,args="], check=True, capture_output=True, text=True
+            ["ps", "-ww", "-A", "-o", "pid=,ppid=,args="],
+            check=True,
+            capture_output=True,
+            text=True,
         )
         rows = [line.split(maxsplit=2) for line in listed.stdout.splitlines()]
         parent = str(self._process.pid)
