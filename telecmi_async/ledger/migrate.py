@@ -13,6 +13,11 @@ if TYPE_CHECKING:
 
 #: In the header of a SQLite file that is a ledger: "tcmL".
 _APPLICATION_ID: Final = 0x74636D4C
+#: One statement sees the file before or after another process made its tables, not in between.
+_OWNER: Final = (
+    "SELECT application_id, user_version, (SELECT count(*) FROM sqlite_master) "
+    "FROM pragma_application_id, pragma_user_version"
+)
 
 
 def scripts(kind: str) -> list[str]:
@@ -89,9 +94,7 @@ def require_version(db: sqlite3.Connection, known: int) -> None:
 
 def version_of(db: sqlite3.Connection) -> int:
     """Return the version of a file's schema, 0 for an empty file."""
-    (owner,) = db.execute("PRAGMA application_id").fetchone()
-    (version,) = db.execute("PRAGMA user_version").fetchone()
-    (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    owner, version, tables = db.execute(_OWNER).fetchone()
     if owner != _APPLICATION_ID and (owner or version or tables):
         raise ConfigurationError(
             "the file is another program's database; give the ledger a separate file"

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import closing
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
@@ -37,7 +38,7 @@ from ledgers import (
 
 from telecmi_async import ConfigurationError, LedgerLost, StoreError
 from telecmi_async.ledger import CallEvidence, ContactState, Intent, NewContact, SqliteLedger
-from telecmi_async.ledger.migrate import migrate_sqlite, scripts, statements
+from telecmi_async.ledger.migrate import migrate_sqlite, scripts, statements, version_of
 from telecmi_async.ledger.sqlite import thread as thread_module
 from telecmi_async.ledger.sqlite.thread import SqliteLoss, SqliteThread, explain
 from telecmi_async.testing import cancel_everywhere
@@ -206,6 +207,26 @@ async def test_many_may_open_a_new_file_at_the_same_moment(path: Path) -> None:
             tasks.start_soon(open_one, number)
     async with SqliteLedger(path) as ledger:
         assert len(await ledger.campaigns()) == len(opened) == 8
+
+
+def test_a_file_whose_tables_another_process_just_made_is_no_other_programs(path: Path) -> None:
+    """Its version is read at one moment, not owner before and tables after they were made."""
+
+    class Slow(sqlite3.Connection):
+        """A connection beside another process, which makes its tables after one statement."""
+
+        statements = 0
+
+        def execute(self, *args: Any) -> sqlite3.Cursor:
+            """Execute a statement; before the second, the other process makes its tables."""
+            self.statements += 1
+            if self.statements == 2:
+                with closing(sqlite3.connect(path, isolation_level=None)) as other:
+                    migrate_sqlite(other, scripts("sqlite"))
+            return super().execute(*args)
+
+    with closing(sqlite3.connect(path, isolation_level=None, factory=Slow)) as db:
+        assert [version_of(db), version_of(db)] == [0, len(scripts("sqlite"))]
 
 
 async def test_a_newer_ledger_is_left_alone(path: Path) -> None:

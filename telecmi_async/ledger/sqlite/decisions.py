@@ -13,7 +13,7 @@ from telecmi_async.ledger.states import ContactState, Move
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 # Contacts that one look for missed calls makes pending: few enough that a send does not wait.
 _MOST_REDIALS: Final = 1000
@@ -42,21 +42,22 @@ _RESOLVED: Final = {
 }
 _REVISION: Final = "SELECT revision FROM campaign WHERE id = ?"
 _REDIAL: Final = guarded(
-    Move.REDIAL, "campaign = ? AND {chosen}", also=", reason = '', withdrawn = NULL"
+    Move.REDIAL, "campaign = :campaign AND {chosen}", also=", reason = '', withdrawn = NULL"
 )
 # None of its calls was answered or may still ring.
 _REOPEN: Final = guarded(
     Move.REOPEN,
-    "campaign = ? AND state = ? AND instr(reason, ?) AND {chosen} AND NOT EXISTS ("
-    "SELECT 1 FROM send AS s WHERE s.number = contact.number AND s.contact = contact.id "
+    "campaign = :campaign AND state = :state AND instr(reason, :reason) AND {chosen} "
+    "AND NOT EXISTS (SELECT 1 FROM send AS s "
+    "WHERE s.number = contact.number AND s.contact = contact.id "
     "AND s.state <> 'absent' AND NOT (s.state = 'finished' AND s.answered IS 0))",
     also=", reason = '', excused = sends, withdrawn = NULL",
 )
 
 # The record of each of its calls is there, and says that the call was not answered.
 _MISSED: Final = (
-    "campaign = ?1 AND answered = 0 AND {which} AND {chosen} "
-    "AND (not_after IS NULL OR finished_at + ?2 <= not_after) AND NOT EXISTS ("
+    "campaign = :campaign AND answered = 0 AND {which} AND {chosen} "
+    "AND (not_after IS NULL OR finished_at + :wait <= not_after) AND NOT EXISTS ("
     "SELECT 1 FROM send AS s WHERE s.number = contact.number AND s.contact = contact.id "
     "AND s.state NOT IN ('finished', 'absent'))"
 )
@@ -66,7 +67,7 @@ _SOME_MISSED: Final = (
 )
 _MISSED_AGAIN: Final = (
     ", reason = '', excused = sends, redials = redials + 1, finished_at = NULL, "
-    "request_id = NULL, withdrawn = NULL, not_before = max(not_before, finished_at + ?2)"
+    "request_id = NULL, withdrawn = NULL, not_before = max(not_before, finished_at + :wait)"
 )
 
 
@@ -97,7 +98,7 @@ def redial(
 ) -> int:
     """Make unknown contacts pending; their sends still count under all limits."""
     campaign = campaign_id(db, name)
-    moved = _decide(db, now, Move.REDIAL, _REDIAL, (campaign,), numbers)
+    moved = _decide(db, now, Move.REDIAL, _REDIAL, {"campaign": campaign}, numbers)
     note_change(db, now, campaign, by, "redial_unknown", count=moved)
     return moved
 
@@ -114,7 +115,7 @@ def reopen(
     """Make rejected, failed or blocked contacts pending; their attempts start again."""
     check_choice("state", state, REOPENED)
     campaign, text = campaign_id(db, name), clean(reason)
-    given = (campaign, state, text)
+    given = {"campaign": campaign, "state": state, "reason": text}
     named = bool(text) and state == ContactState.BLOCKED
     moved = _decide(db, now, Move.REOPEN, _REOPEN, given, numbers, named=named)
     detail = f"{state}{f', {text}' if text else ''}"
@@ -149,7 +150,7 @@ def redial_missed(
         update = guarded(
             move, where.format(which=which, most=most, chosen="{chosen}"), also=_MISSED_AGAIN
         )
-        given = (campaign, wait)
+        given = {"campaign": campaign, "wait": wait}
         moved += _decide(db, now, move, update, given, numbers, f"not answered: {why}")
     if waits is None:
         note_change(db, now, campaign, by, "redial_missed", count=moved)
@@ -161,7 +162,7 @@ def _decide(
     now: float,
     move: Move,
     update: str,
-    given: tuple[object, ...],
+    given: Mapping[str, object],
     numbers: Sequence[int] | None,
     why: str = "",
     *,
@@ -179,7 +180,9 @@ def _decide(
         rows = [
             row
             for number in numbers
-            for row in db.execute(f"{update} AND number = ? RETURNING id", (*given, number))
+            for row in db.execute(
+                f"{update} AND number = :number RETURNING id", {**given, "number": number}
+            )
         ]
     add_history(db, [row[0] for row in rows], now, move, why)
     return len(rows)
