@@ -68,6 +68,13 @@ def kept(url: str) -> tuple[list[Any], list[Any]]:
     return orders, contacts
 
 
+async def until(is_so: Callable[[], bool]) -> None:
+    """Wait until something is so."""
+    with anyio.fail_after(20):
+        while not is_so():  # noqa: ASYNC110  # a server says nothing by itself
+            await anyio.sleep(0.02)
+
+
 # -- drivers: each takes orders in one transaction, and may have it rolled back
 
 
@@ -244,9 +251,7 @@ async def test_a_transaction_waits_for_another_load_of_the_number(
         thread = threading.Thread(target=second)
         thread.start()
         waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'transactionid' AND NOT granted"
-        with anyio.fail_after(10):
-            while watcher.execute(waits).fetchone() == (0,):
-                await anyio.sleep(0.01)
+        await until(lambda: watcher.execute(waits).fetchone() != (0,))
         assert found == []
         getattr(connection, outcome)()
         await anyio.to_thread.run_sync(thread.join)
@@ -316,9 +321,8 @@ async def test_a_campaign_that_does_not_exist_undoes_the_transaction(
             Exception, match="there is no campaign named 'orders' in this ledger"
         ) as caught:
             run(driver, database, (1, PHONE))
-        assert {type(caught.value).__name__} <= {
-            "InvalidParameterValue", "InvalidParameterValueError", "DataError",
-        }  # fmt: skip
+        kind = (sqlalchemy.exc.DBAPIError, psycopg.DataError, asyncpg.DataError)
+        assert isinstance(caught.value, kind)
 
     await anyio.to_thread.run_sync(refused)
 
@@ -364,7 +368,7 @@ async def test_a_role_needs_what_the_page_grants(database: str) -> None:
     """A role with the page's privileges loads contacts, and reads no calls."""
     name = f"shop-{secrets.token_hex(4)}"
     page = docs_page(PAGE).read_text("utf-8")
-    (_, grants, *_) = re.split(r"^```(?:sql)?$", page, flags=re.MULTILINE)[-2:]
+    (grants,) = re.findall(r"^```sql\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL)
     url = database.replace("//postgres:", f"//{name}:")
     with psycopg.connect(database, autocommit=True) as owner:
         owner.execute(f"CREATE ROLE \"{name}\" LOGIN PASSWORD 'open sesame'".encode())
@@ -426,6 +430,11 @@ async def test_an_order_is_called_by_a_worker_that_was_running(
         connection.execute("DELETE FROM telecmi.campaign")
     simulator = Simulator()
     monkeypatch.setenv("DATABASE_URL", database)
+
+    def has_campaign() -> bool:
+        with psycopg.connect(database) as connection:
+            return connection.execute("SELECT 1 FROM telecmi.campaign").fetchone() == (1,)
+
     for name, value in {
         "APP_ID": str(simulator.app_id), "SECRET": simulator.secret, "FROM": "19170000000",
     }.items():  # fmt: skip
@@ -438,18 +447,15 @@ async def test_an_order_is_called_by_a_worker_that_was_running(
     )
     async with PostgresLedger(database) as ledger, anyio.create_task_group() as tasks:
         tasks.start_soon(names["work"])
-        with anyio.fail_after(20):
-            while not await ledger.campaigns():
-                await anyio.sleep(0.02)
-            for order, phone in enumerate([PHONE, PHONE, "+19170000002"]):
-                await anyio.to_thread.run_sync(names["main"], order, phone)
-            while len(simulator.log) < 2:
-                await anyio.sleep(0.02)
+        await until(has_campaign)
+        for order, phone in enumerate([PHONE, PHONE, "+19170000002"]):
+            await anyio.to_thread.run_sync(names["main"], order, phone)
+        await until(lambda: simulator.requests == 2)
         state = await ledger.state("orders")
         await ledger.set_status("orders", "stopped")
 
     assert state.total == 2
-    assert [request.call.to for request in simulator.log] == [NUMBER, 19170000002]
+    assert [call.to for call in simulator.calls] == [NUMBER, NUMBER + 1]
 
 
 async def test_an_outbox_is_loaded_again_after_a_crash(tmp_path: Path) -> None:
@@ -486,9 +492,8 @@ async def test_an_outbox_is_loaded_again_after_a_crash(tmp_path: Path) -> None:
             await campaign.run()
 
         assert rows().fetchall() == []
-    assert sorted(request.call.to for request in simulator.log) == [
-        NUMBER - 1, NUMBER, NUMBER + 1,
-    ]  # fmt: skip
+    assert sorted(call.to for call in simulator.calls) == [NUMBER - 1, NUMBER, NUMBER + 1]
+    assert simulator.requests == 3
 
 
 def test_each_section_is_run() -> None:

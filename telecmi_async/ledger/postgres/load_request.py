@@ -34,21 +34,16 @@ def load_request(campaign: str, contacts: Iterable[NewContact], *, by: str = "")
     Example:
         An order and its call, both or neither::
 
-            import os
-
-            import psycopg
-
             from telecmi_async.ledger import NewContact, load_request
 
 
-            def take_order(number: str) -> None:
-                contact = NewContact(number=number, columns={"order": "42"})
-                with psycopg.connect(os.environ["DATABASE_URL"]) as connection:
-                    connection.execute("INSERT INTO orders VALUES (42)")
-                    connection.execute(
-                        "SELECT * FROM telecmi.load_contacts(%s)",
-                        [load_request("orders", [contact])],
-                    )
+            def take_order(connection):  # such as one of psycopg
+                contact = NewContact(number="+1 917 000 0001", columns={"order": "42"})
+                connection.execute("INSERT INTO orders VALUES (42)")
+                connection.execute(
+                    "SELECT * FROM telecmi.load_contacts(%s)",
+                    [load_request("orders", [contact])],
+                )
 
     Args:
         campaign: The campaign's name; it must exist, or the statement fails.
