@@ -63,7 +63,7 @@ psycopg.connect = connect
 
 
 @pytest.fixture
-async def environment() -> Mapping[str, str]:
+async def environment(tmp_path: Path) -> Mapping[str, str]:
     """A database with an order, a ledger and its campaign; as variables of a program."""
     url = shared().database(f"db-{secrets.token_hex(4)}")
     with psycopg.connect(url) as connection:
@@ -74,7 +74,8 @@ async def environment() -> Mapping[str, str]:
         connection.execute("INSERT INTO orders VALUES (43, '0917', 'Bela')")
     async with PostgresLedger(url) as ledger:
         await ledger.create("orders", CampaignSettings(flow=[Hangup()]).dump())
-    return os.environ | {"DATABASE_URL": url, "PYTHONPATH": os.getcwd()}
+    places = os.pathsep.join([str(tmp_path), *sys.path])
+    return os.environ | {"DATABASE_URL": url, "PYTHONPATH": places}
 
 
 @pytest.fixture
