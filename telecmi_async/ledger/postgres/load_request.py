@@ -48,11 +48,11 @@ def load_request(campaign: str, contacts: Iterable[NewContact], *, by: str = "")
     Args:
         campaign: The campaign's name; it must exist, or the statement fails.
         contacts: The contacts, which are kept in the order of their numbers. Load more than a few
-            thousand by `Campaign.load`, which takes many transactions.
+            thousand by `Ledger.load`, which takes many transactions.
         by: Who loads them, for `Ledger.changes`.
 
     Raises:
-        InvalidCall: A `NewContact` cannot be made of a wrong number: nothing is written then.
+        InvalidCall: A lazy iterable finds a number that cannot be called.
         ConfigurationError: Something is not a `NewContact`, or a value is of the wrong kind.
     """
     check_instance("campaign", campaign, str, "the campaign's name")
@@ -74,7 +74,7 @@ def request_text(
     return json.dumps(
         {
             "format": _FORMAT,
-            "campaign": clean(campaign),
+            "campaign": campaign,
             "operation": operation,
             "by": clean(by),
             "contacts": list(rows),
