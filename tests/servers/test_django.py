@@ -142,7 +142,9 @@ async def serving(
     """Run the site, and yield it with a client, once it answers."""
     site = Site(folder, environment)
     try:
-        async with httpx.AsyncClient(base_url=site.url, timeout=30) as client:
+        # gunicorn waits for connections that are kept.
+        close = {"Connection": "close"}
+        async with httpx.AsyncClient(base_url=site.url, timeout=30, headers=close) as client:
             with anyio.fail_after(30):
                 while True:
                     try:
