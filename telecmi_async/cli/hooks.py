@@ -18,6 +18,7 @@ from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.http_request import Unreachable, parse_address, send_request
 from telecmi_async.cli.interrupts import interrupts
 from telecmi_async.cli.ledgers import is_named, opened
+from telecmi_async.cli.log_lines import log_shown
 from telecmi_async.cli.webhook_server import serve_webhooks, webhook_token
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.events.store import MemoryStore
@@ -82,7 +83,11 @@ def listen_for_events(
             f"refused: {counts.refused}"
         )
 
-    with terminal.in_background() as (shown, writer), interrupts(shown) as pressed:
+    with (
+        terminal.in_background() as (shown, writer),
+        interrupts(shown) as pressed,
+        log_shown(shown.environ, shown.say),
+    ):
         anyio.run(serve, shown, pressed)
         writer.finish(lambda: pressed.count)
     return Exit.INTERRUPTED
