@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from telecmi_async.campaigns.clock_check import held_up, words_for
+from telecmi_async.campaigns.observed import campaign_view
 from telecmi_async.errors import StoreError
 from telecmi_async.ledger import ContactState
 
@@ -112,8 +113,19 @@ class Supervisor:
                 await self._worker.ledger_health.failed(error)
                 continue
             self._worker.update(state)
+            self._show(state)
             report_progress(on_progress, state)
             await anyio.sleep(_POLL)
+
+    def _show(self, state: CampaignState) -> None:
+        """Show an observer what the campaign is doing, and what slows this worker down."""
+        worker = self._worker
+        if worker.notify is not None:
+            throttle = worker.health.throttle
+            allowed, asked = throttle.rate(worker.now()), worker.settings.pace.calls_per_second
+            slowdown = min(allowed / asked, 1.0)
+            view = campaign_view(state, breaker_open=throttle.open, slowdown=slowdown)
+            worker.notify("campaign_seen", view)
 
     async def _check_clock(self) -> None:
         """Log once if no call starts because a clock was ahead."""
