@@ -21,9 +21,10 @@ def campaign_view(
     state: CampaignState, *, breaker_open: bool, slowdown: float
 ) -> ObservedCampaign:
     """Return what an observer sees of a campaign, with two facts about one of its workers."""
+    waits = state.status == "dialling" and state.waits_for
     return ObservedCampaign(
         name=state.name,
-        status=state.status,
+        status="waiting for a retry" if waits else state.status,
         contacts={str(each): count for each, count in state.counts.items()},
         answer_rate=state.answer_rate,
         cost=state.cost,

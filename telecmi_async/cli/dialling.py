@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from time import time
@@ -271,7 +272,8 @@ async def _rehearsal(
     does not end the rehearsal.
     """
     ahead = 0.0 if plan.open_now or plan.opens is None else plan.opens - time()
-    simulator = Simulator(life="immediate", magic=False, latency=0.01)
+    starts_at = datetime.now(UTC)
+    simulator = Simulator(life="immediate", magic=False, latency=0.01, starts_at=starts_at)
     with tempfile.TemporaryDirectory() as folder:
         async with (
             SqliteLedger(Path(folder) / "rehearsal.db", clock=lambda: time() + ahead) as ledger,

@@ -36,7 +36,7 @@ async def metrics_served(
     try:
         from opentelemetry.exporter.prometheus import PrometheusMetricReader
         from opentelemetry.sdk.metrics import MeterProvider
-        from prometheus_client import CollectorRegistry, start_http_server
+        from prometheus_client import start_http_server
 
         from telecmi_async.telemetry import OpenTelemetryObserver
     except ModuleNotFoundError as error:
@@ -49,15 +49,15 @@ async def metrics_served(
         ) from None
     host, _, port = address.rpartition(":")
     host = host.strip("[]") or LOCALHOST
-    registry = CollectorRegistry()
     try:
-        server, thread = start_http_server(int(port), host, registry)
+        server, thread = start_http_server(int(port), host)
     except OSError as error:
         raise ConfigurationError(
             f"metrics cannot be served on {address}: {error.strerror or error}"
         ) from None
     provider = MeterProvider(
-        [PrometheusMetricReader(registry=registry)], shutdown_on_exit=False
+        [PrometheusMetricReader(disable_target_info=True)],
+        shutdown_on_exit=False,
     )
     try:
         shown = f"[{host}]" if ":" in host else host

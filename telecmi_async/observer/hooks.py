@@ -121,7 +121,8 @@ class ObservedCampaign:
 
     Args:
         name: The campaign's name.
-        status: What it is doing, as `CampaignState.status` says.
+        status: What it is doing, as `CampaignState.status` says; or ``"waiting for a retry"``, if
+            contacts are left and none is due before a retry or a redial.
         contacts: How many contacts are in each state.
         answer_rate: Which part of the calls that ended was answered; ``None`` if none ended.
         cost: What its calls cost; ``None`` if that is known of none.

@@ -37,6 +37,7 @@ STATUS: Final = "http.response.status_code"
 ANSWERED: Final = "telecmi.answered"
 CAMPAIGN: Final = "telecmi.campaign"
 CONTACT_STATE: Final = "telecmi.contact.state"
+CAMPAIGN_STATUS: Final = "telecmi.campaign.status"
 DELIVERY: Final = "telecmi.delivery"
 
 CALLS: Final = Metric(
@@ -142,6 +143,13 @@ CAMPAIGN_RATE: Final = Metric(
     "Requests per second of a campaign over the last minute, of all workers.",
     (CAMPAIGN,),
 )
+DOING: Final = Metric(
+    CAMPAIGN_STATUS,
+    "gauge",
+    "1",
+    "1 for what a campaign is doing now.",
+    (CAMPAIGN, CAMPAIGN_STATUS),
+)
 BREAKER_OPEN: Final = Metric(
     "telecmi.campaign.breaker_open",
     "gauge",
@@ -177,6 +185,7 @@ METRICS: Final = (
     CAMPAIGN_COST,
     CAMPAIGN_UNKNOWN,
     CAMPAIGN_RATE,
+    DOING,
     BREAKER_OPEN,
     SLOWDOWN,
 )

@@ -153,6 +153,7 @@ class OpenTelemetryObserver(Observer):
         for metric, of_campaign in _CAMPAIGN_GAUGES:
             _gauge(meter, metric, partial(self._campaign_values, of_campaign))
         _gauge(meter, m.CONTACTS, self._contacts)
+        _gauge(meter, m.DOING, self._statuses)
 
     # -- calls
 
@@ -344,6 +345,12 @@ class OpenTelemetryObserver(Observer):
             for state, count in campaign.contacts.items():
                 labels = {m.CAMPAIGN: _label(campaign.name), m.CONTACT_STATE: state}
                 yield Observation(count, labels)
+
+    def _statuses(self, _: CallbackOptions) -> Iterable[Observation]:
+        for each in self._seen():
+            yield Observation(
+                1, {m.CAMPAIGN: _label(each.name), m.CAMPAIGN_STATUS: each.status}
+            )
 
     def _address(self, url: str) -> dict[str, AttributeValue]:
         """Return the attributes of a request to an address."""
