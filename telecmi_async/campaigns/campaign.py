@@ -19,7 +19,7 @@ from telecmi_async.campaigns.event_recorder import EventRecorder
 from telecmi_async.campaigns.observed import traced
 from telecmi_async.campaigns.settings import CampaignSettings, CampaignTimeouts
 from telecmi_async.campaigns.settings_in_use import SettingsInUse
-from telecmi_async.campaigns.supervisor import Supervisor, report_progress
+from telecmi_async.campaigns.supervisor import Supervisor
 from telecmi_async.campaigns.worker import Worker
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.ledger.protocol import Ledger
@@ -442,7 +442,7 @@ class Campaign:
             if failure := failure or self._worker.failure:
                 raise failure
             state = await self._ledger.state(self.name)
-            report_progress(on_progress, state)
+            self._supervisor.report(on_progress, state)
             return state
         finally:
             self._report_unrecorded()

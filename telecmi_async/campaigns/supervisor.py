@@ -26,17 +26,6 @@ _POLL: Final = 1.0
 _CLOCK_POLL: Final = 60.0
 
 
-def report_progress(
-    on_progress: Callable[[CampaignState], object] | None, state: CampaignState
-) -> None:
-    """Call the user's function, if there is one; what it raises is logged and changes nothing."""
-    try:
-        if on_progress is not None:
-            on_progress(state)
-    except Exception:
-        logger.exception("on_progress failed; the campaign goes on")
-
-
 class Supervisor:
     """Runs a worker, and the tasks beside it."""
 
@@ -113,12 +102,21 @@ class Supervisor:
                 await self._worker.ledger_health.failed(error)
                 continue
             self._worker.update(state)
-            self._show(state)
-            report_progress(on_progress, state)
+            self.report(on_progress, state)
             await anyio.sleep(_POLL)
 
-    def _show(self, state: CampaignState) -> None:
-        """Show an observer what the campaign is doing, and what slows this worker down."""
+    def report(
+        self, on_progress: Callable[[CampaignState], object] | None, state: CampaignState
+    ) -> None:
+        """Show the user's function and the observer what the campaign is doing.
+
+        What they raise is logged, and changes nothing.
+        """
+        try:
+            if on_progress is not None:
+                on_progress(state)
+        except Exception:
+            logger.exception("on_progress failed; the campaign goes on")
         worker = self._worker
         if worker.notify is not None:
             throttle = worker.health.throttle

@@ -9,9 +9,9 @@ in which the contact was loaded: a load may be followed by a hundred thousand ca
 
 from __future__ import annotations
 
-import time
 from functools import partial
 from operator import attrgetter
+from time import monotonic, time_ns
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -234,7 +234,7 @@ class OpenTelemetryObserver(Observer):
             )
             proof.end()
             return
-        spans.settled_at = time.time_ns()
+        spans.settled_at = time_ns()
         self._calls.add(1, {m.OUTCOME: call.status, m.REGION: call.region})
         span = spans.call
         if span.is_recording():
@@ -311,7 +311,7 @@ class OpenTelemetryObserver(Observer):
 
     def campaign_seen(self, campaign: ObservedCampaign) -> None:
         """Measure a campaign until it is seen no more."""
-        self._campaigns[campaign.name] = (time.monotonic(), campaign)
+        self._campaigns[campaign.name] = (monotonic(), campaign)
 
     def _service_sums(
         self, of: Callable[[ServiceReading], float | None], _: CallbackOptions
@@ -326,7 +326,7 @@ class OpenTelemetryObserver(Observer):
         return [Observation(sum(known))] if known else []
 
     def _seen(self) -> Iterable[ObservedCampaign]:
-        now = time.monotonic()
+        now = monotonic()
         for name, (at, campaign) in tuple(self._campaigns.items()):
             if now - at > _GONE:
                 self._campaigns.pop(name, None)

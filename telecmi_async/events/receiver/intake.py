@@ -404,12 +404,13 @@ def delivery_of(result: str, event: Event | None, *, proven: bool) -> ObservedDe
     record = event if isinstance(event, CallRecord) else None
     lag = None if event.time is None else time.time() - event.time.timestamp()
     request_id = event.request_id
+    reference = reference_in(event) if proven else None
     return ObservedDelivery(
         result=result,
         kind=type(event).__name__,
-        reference=reference_in(event) if proven else None,
+        reference=reference,
         request_id=shown_id(request_id) if request_id else None,
-        trace=trace_in(event) if proven else None,
+        trace=None if reference is None else trace_in(event),
         lag=None if lag is None else max(lag, 0.0),
         leg=event.leg if event.leg in {"a", "b"} else None,
         answered=None if record is None else record.answered,
