@@ -41,7 +41,7 @@ Environment:
   TELECMI_LEDGER                   the ledger, with its password if it has one
   TELECMI_WEBHOOK_TOKEN            what the address of webhooks ends in
   TELECMI_BASE_URL                 where TeleCMI is, if it is a simulator
-  TELECMI_LOG                      debug, info, warning or error: what is logged to stderr
+  TELECMI_LOG                      log level: debug, info, warning or error
   A secret may be in a file instead, which TELECMI_SECRET_FILE,
   TELECMI_LEDGER_FILE or TELECMI_WEBHOOK_TOKEN_FILE names."""
 
