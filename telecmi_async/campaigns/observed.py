@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 def campaign_view(
-    state: CampaignState, *, breaker_open: bool, slowdown: float
+    state: CampaignState, *, breaker_open: bool, slowdown: float, live_limit: int | None
 ) -> ObservedCampaign:
-    """Return what an observer sees of a campaign, with two facts about one of its workers."""
+    """Return what an observer sees of a campaign, with facts about one of its workers."""
     waits = state.status == "dialling" and state.waits_for
     return ObservedCampaign(
         name=state.name,
@@ -31,6 +31,7 @@ def campaign_view(
         rate=state.rate,
         breaker_open=breaker_open,
         slowdown=slowdown,
+        live_limit=live_limit,
     )
 
 

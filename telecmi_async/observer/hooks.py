@@ -130,6 +130,7 @@ class ObservedCampaign:
         breaker_open: Whether this worker's circuit breaker is open.
         slowdown: The rate that this worker allows after refusals, as a part of the campaign's:
             1 without any.
+        live_limit: How many of its calls may be live at once; ``None`` without a limit.
     """
 
     name: str
@@ -140,6 +141,7 @@ class ObservedCampaign:
     rate: float
     breaker_open: bool
     slowdown: float
+    live_limit: int | None = None
 
 
 class Observer:

@@ -143,6 +143,13 @@ CAMPAIGN_RATE: Final = Metric(
     "Requests per second of a campaign over the last minute, of all workers.",
     (CAMPAIGN,),
 )
+CAMPAIGN_LIMIT: Final = Metric(
+    "telecmi.campaign.live_limit",
+    "gauge",
+    "{call}",
+    "How many calls of a campaign may be live; its contacts in state placed are those that are.",
+    (CAMPAIGN,),
+)
 DOING: Final = Metric(
     CAMPAIGN_STATUS,
     "gauge",
@@ -185,6 +192,7 @@ METRICS: Final = (
     CAMPAIGN_COST,
     CAMPAIGN_UNKNOWN,
     CAMPAIGN_RATE,
+    CAMPAIGN_LIMIT,
     DOING,
     BREAKER_OPEN,
     SLOWDOWN,

@@ -82,6 +82,7 @@ _CAMPAIGN_GAUGES: Final[
     (m.CAMPAIGN_COST, attrgetter("cost")),
     (m.CAMPAIGN_UNKNOWN, lambda each: each.contacts.get("unknown", 0)),
     (m.CAMPAIGN_RATE, attrgetter("rate")),
+    (m.CAMPAIGN_LIMIT, attrgetter("live_limit")),
     (m.BREAKER_OPEN, lambda each: int(each.breaker_open)),
     (m.SLOWDOWN, attrgetter("slowdown")),
 )

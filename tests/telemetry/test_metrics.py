@@ -19,8 +19,11 @@ from recorded_telemetry import Recorded
 from telecmi_async import Hangup, RateLimit, Receiver, RetryPolicy, Speak
 from telecmi_async._internal.secrets import Secret
 from telecmi_async.campaigns import Campaign
+from telecmi_async.campaigns.observed import campaign_view
 from telecmi_async.errors import CallNotPlaced, CallOutcomeUnknown
 from telecmi_async.events.reference import References, new_reference
+from telecmi_async.ledger import CampaignState, ContactState
+from telecmi_async.ledger.status import CampaignStatus
 from telecmi_async.observer import ObservedCampaign
 from telecmi_async.service import CdrPoller
 from telecmi_async.simulator import Fault, Simulator
@@ -74,7 +77,8 @@ async def everything(simulator: Simulator, seen: Recorded) -> None:
         ):
             await receiver.handle("POST", f"/telecmi/{path}", {}, body.encode())
         await anyio.sleep(30)
-        campaign = Campaign(MemoryLedger(), service, f"orders of +{TO}", settings())
+        pace = {"max_live_calls": 3}
+        campaign = Campaign(MemoryLedger(), service, f"orders of +{TO}", settings(pace=pace))
         await campaign.load(contacts(3))
         await campaign.run()
         seen.kept = seen.metrics()
@@ -96,6 +100,8 @@ async def test_every_metric_is_measured(telecmi_simulator: Simulator) -> None:
     assert values["telecmi.channels.limit"] == {"": 10}
     assert values["telecmi.campaign.breaker_open"] == {"orders of +•••••••0001": 0}
     assert values["telecmi.campaign.slowdown"] == {"orders of +•••••••0001": 1}
+    assert values["telecmi.campaign.live_limit"] == {"orders of +•••••••0001": 3}
+    assert values["telecmi.campaign.status"] == {"orders of +•••••••0001 done": 1}
     assert sum(values["telecmi.calls"].values()) == 6 + 3
 
 
@@ -186,3 +192,31 @@ async def test_records_that_are_looked_up_are_measured(telecmi_simulator: Simula
     ((labels, (count, seconds)),) = seen.metrics()["telecmi.call.talk_time"]
     assert labels == {"telecmi.answered": True}
     assert (count, seconds) == (1, result.talk_seconds)
+
+
+@pytest.mark.parametrize(
+    ("status", "waits_for", "shown"),
+    [
+        ("dialling", "", "dialling"),
+        ("dialling", "redial: missed", "waiting for a retry"),
+        ("waiting for a window", "calling_window: too early", "waiting for a window"),
+        ("paused", "redial: missed", "paused"),
+    ],
+)
+def test_a_campaign_that_waits_for_redials_is_not_dialling(
+    status: CampaignStatus, waits_for: str, shown: str
+) -> None:
+    """So an alert can find a campaign that stands still while contacts are due."""
+    state = CampaignState(
+        name="spring",
+        status=status,
+        asked="running",
+        why="",
+        counts={ContactState.PENDING: 3},
+        sends=3,
+        cost=None,
+        waits_for=waits_for,
+    )
+    view = campaign_view(state, breaker_open=False, slowdown=1.0, live_limit=None)
+
+    assert view.status == shown
