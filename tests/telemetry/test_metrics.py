@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
@@ -23,11 +23,13 @@ from telecmi_async.campaigns.observed import campaign_view
 from telecmi_async.errors import CallNotPlaced, CallOutcomeUnknown
 from telecmi_async.events.reference import References, new_reference
 from telecmi_async.ledger import CampaignState, ContactState
-from telecmi_async.ledger.status import CampaignStatus
 from telecmi_async.observer import ObservedCampaign
 from telecmi_async.service import CdrPoller
 from telecmi_async.simulator import Fault, Simulator
 from telecmi_async.telemetry import METRICS, OpenTelemetryObserver
+
+if TYPE_CHECKING:
+    from telecmi_async.ledger.status import CampaignStatus
 
 pytestmark = pytest.mark.anyio
 
