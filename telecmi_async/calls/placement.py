@@ -79,10 +79,10 @@ class OutcomeRecord(Protocol):
 class PlacementJob:
     """One call to place, and how.
 
-    It was ``queued_at`` a reading of the loop's clock, and no attempt starts after ``until``,
-    another. ``seed`` makes the call's
+    No attempt starts after ``until``, a reading of the loop's clock. ``seed`` makes the call's
     jitter its own, ``permit`` is asked right before a request leaves, ``pausing`` is called before
     a pause of so many seconds that TeleCMI asked for, and ``record`` before the call is settled.
+    ``queued_at`` is the reading of when it was made, for an observer.
     """
 
     call: Call
@@ -90,9 +90,9 @@ class PlacementJob:
     body: RequestBody
     policy: retry.RetryPolicy
     timeouts: Timeouts
-    queued_at: float
     until: float | None
     seed: str
+    queued_at: float = 0.0
     permit: Permit | None = None
     record: OutcomeRecord | None = None
     pausing: Callable[[float], Awaitable[None]] | None = None
@@ -139,6 +139,10 @@ class CallPlacer:
     def now(self) -> float:
         """Return the reading of the event loop's clock."""
         return self._gate.now()
+
+    def deadline(self, policy: retry.RetryPolicy) -> float | None:
+        """Return the deadline of a call that is made now."""
+        return None if policy.deadline is None else self.now() + policy.deadline
 
     @property
     def retries_left(self) -> float:

@@ -51,7 +51,7 @@ class CallEnd:
     """How a call ended, as far as its events and records say.
 
     Args:
-        stage: A value of `telecmi_async.events.CallStage`.
+        stage: How far it came, a value of `telecmi_async.events.Stage`.
         answered: Whether the callee answered; ``None`` if that is not known.
         talk_seconds: How long it was talked, in seconds; ``None`` likewise.
         cost: In a currency TeleCMI does not name; ``None`` likewise.
@@ -121,7 +121,7 @@ class ObservedCampaign:
 
     Args:
         name: The campaign's name.
-        status: What it is doing, as `CampaignState.status` says; or ``"waiting for a retry"``, if
+        status: What it is doing, as a `CampaignState` says; or ``"waiting for a retry"``, if
             contacts are left and none is due before a retry or a redial.
         contacts: How many contacts are in each state.
         answer_rate: Which part of the calls that ended was answered; ``None`` if none ended.
@@ -150,6 +150,24 @@ class Observer:
     All methods are plain functions, called in the event loop that the call or webhook belongs to,
     and should return at once. What one raises is logged, and changes no call. A call that is
     found by its ``request_id`` or its reference, and was made earlier, is not observed.
+
+    Example:
+        Count how calls end::
+
+            from collections import Counter
+
+            from telecmi_async.observer import ObservedCall, Observer
+
+
+            class Outcomes(Observer):
+                def __init__(self):
+                    self.counts = Counter()
+
+                def call_settled(self, call: ObservedCall) -> None:
+                    self.counts[call.status] += 1
+
+
+            service = CallService(2222226, "your-secret", observer=Outcomes())
     """
 
     def service_opened(self, read: Callable[[], ServiceReading | None]) -> None:

@@ -200,16 +200,15 @@ class CallRunner:
         if parts.tracker is not None:
             parts.tracker.follow(call)
         self._ordinal += 1
-        now = parts.placer.now()
         job = PlacementJob(
             call,
             url,
             body,
             policy,
             timeouts,
-            queued_at=now,
-            until=None if policy.deadline is None else now + policy.deadline,
+            until=parts.placer.deadline(policy),
             seed=f"{settings.seed}:{self._ordinal}",
+            queued_at=0.0 if self.notify is None else parts.placer.now(),
             permit=permit,
         )
         place = parts.placer.place
