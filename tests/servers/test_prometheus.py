@@ -24,10 +24,10 @@ from terminals import environment
 from telecmi_async.simulator import Fault, Simulator, Webhooks
 
 if TYPE_CHECKING:
-    import pytest
-
     from collections.abc import Mapping
     from pathlib import Path
+
+    import pytest
 
 RULES = DOCS / "monitoring" / "telecmi-alerts.yml"
 DASHBOARD = DOCS / "monitoring" / "telecmi-dashboard.json"
@@ -147,7 +147,7 @@ def test_promtool_accepts_the_configuration_of_the_page(tmp_path: Path) -> None:
 
 def test_no_alert_fires_while_nothing_is_wrong(tmp_path: Path) -> None:
     """Old unknown calls, some refusals and a few forged events of long ago are no alert."""
-    expected = [
+    expected: list[dict[str, Any]] = [
         {"eval_time": at, "alertname": name, "exp_alerts": []}
         for at in ("40m", "1h", "2h")
         for name in ALERTS
