@@ -180,10 +180,10 @@ async def test_a_contact_keeps_its_own_trace(telecmi_simulator: Simulator) -> No
     assert (seen[-1].slowdown, seen[-1].breaker_open) == (1.0, False)
 
 
+@pytest.mark.telecmi(latency=1.0)
 async def test_a_service_can_be_read_until_it_is_closed(telecmi_simulator: Simulator) -> None:
     """`service_opened` hands over what reads how many calls wait and are in flight."""
     observer = Everything()
-    telecmi_simulator.latency = 1.0
     async with telecmi_simulator.service(
         from_=FROM, observer=observer, rate=RateLimit(max_in_flight=2, max_live_calls=9)
     ) as service:
