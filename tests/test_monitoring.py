@@ -133,7 +133,7 @@ def test_panels_explain_themselves_and_do_not_overlap() -> None:
 @pytest.mark.parametrize("rule", ALERTS, ids=lambda rule: rule["alert"])
 def test_an_alert_says_what_happens_and_what_to_do(rule: dict[str, Any]) -> None:
     """Each has a severity, a summary, a description, and a row on the page."""
-    rows = re.findall(r"^\| `(Telecmi\w+)` \| (\w+) \| (.+) \|$", GUIDE, re.MULTILINE)
+    rows = re.findall(r"^`(Telecmi\w+)` \((\w+)\)\n: (.+)$", GUIDE, re.MULTILINE)
     (row,) = (each for each in rows if each[0] == rule["alert"])
 
     assert rule["labels"]["severity"] in {"critical", "warning", "info"}
@@ -157,9 +157,9 @@ def test_the_page_has_no_other_alerts() -> None:
 def test_the_reference_has_every_metric_and_no_other() -> None:
     """Each metric has a row with its name in Prometheus, its kind and its labels."""
     rows = {
-        name: (shown, kind, re.findall(r"`([\w.]+)`", labels))
-        for name, shown, kind, labels in re.findall(
-            r"^\| `([\w.]+)` \| `(\w+)` \| (\w+) \| ([^|]*) \|", REFERENCE, re.MULTILINE
+        name: (shown, kind.lower(), re.findall(r"`([\w.]+)`", labels))
+        for name, kind, labels, shown in re.findall(
+            r"^`([\w.]+)`\n: (\w+)([^;]*);\s+in Prometheus\s+`(\w+)`", REFERENCE, re.MULTILINE
         )
     }
 
