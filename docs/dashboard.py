@@ -85,7 +85,7 @@ ROWS: Final[dict[str, tuple[Panel, ...]]] = {
     "At a glance": (
         Panel(
             "Calls placed",
-            (("", f'sum(increase(telecmi_calls_total{{{_JOB}, telecmi_outcome="progress"}}[$__range]))'),),
+            (("", f'sum(increase(telecmi_calls_total{{{_JOB}, telecmi_outcome="progress"}}[$__range])) or vector(0)'),),
             "Calls that TeleCMI accepted in the time shown.",
             kind="stat", width=4, decimals=0,
         ),
@@ -117,7 +117,7 @@ ROWS: Final[dict[str, tuple[Panel, ...]]] = {
         ),
         Panel(
             "Forged webhooks",
-            (("", f'sum(increase({_DELIVERIES}{{{_JOB}, telecmi_delivery="forged"}}[$__range]))'),),
+            (("", f'sum(increase({_DELIVERIES}{{{_JOB}, telecmi_delivery="forged"}}[$__range])) or vector(0)'),),
             "Events with the right token and a reference that this account did not make.",
             kind="stat", width=4, decimals=0, steps=_RED_ABOVE_ZERO,
         ),
@@ -147,19 +147,25 @@ ROWS: Final[dict[str, tuple[Panel, ...]]] = {
             "Time until the first request",
             _percentiles("telecmi_call_waiting"),
             "How long calls wait for the rate limit, a free slot or a free channel.",
-            unit="s",
+            unit="s", width=6,
         ),
         Panel(
             "Time of a request",
             _percentiles("telecmi_attempt_duration"),
             "From a request's turn to the verdict on it.",
-            unit="s",
+            unit="s", width=6,
         ),
         Panel(
             "Talk time of answered calls",
             _percentiles("telecmi_call_talk_time", ', telecmi_answered="true"'),
             "By the records of the first legs.",
-            unit="s",
+            unit="s", width=6,
+        ),
+        Panel(
+            "Cost per hour",
+            (("cost", f"sum(rate(telecmi_call_cost_total{{{_JOB}}}[{_RATE}])) * 3600"),),
+            "What all calls cost, by their records, in the currency of the account.",
+            width=6, decimals=2,
         ),
     ),
     "Limits": (
@@ -226,13 +232,9 @@ ROWS: Final[dict[str, tuple[Panel, ...]]] = {
             unit="percentunit", most=1,
         ),
         Panel(
-            "Cost",
-            (
-                ("{{telecmi_campaign}}", _each_worker_says_the_same("telecmi_campaign_cost")),
-                ("all calls, per hour", f"sum(rate(telecmi_call_cost_total{{{_JOB}}}[{_RATE}])) * 3600"),
-            ),
-            "What the calls of a campaign cost so far, and what all calls cost per hour, in the "
-            "currency of the account.",
+            "Cost by campaign",
+            (("{{telecmi_campaign}}", _each_worker_says_the_same("telecmi_campaign_cost")),),
+            "What the calls of a campaign cost so far, in the currency of the account.",
         ),
         Panel(
             "Unknown contacts by campaign",
