@@ -51,10 +51,9 @@ async def metrics_served(
     host = host.strip("[]") or LOCALHOST
     try:
         server, thread = start_http_server(int(port), host)
-    except OSError as error:
-        raise ConfigurationError(
-            f"metrics cannot be served on {address}: {error.strerror or error}"
-        ) from None
+    except (OSError, UnicodeError) as error:  # the latter of a name that no host can have
+        why = getattr(error, "strerror", None) or "it is no address"
+        raise ConfigurationError(f"metrics cannot be served on {address}: {why}") from None
     provider = MeterProvider(
         [PrometheusMetricReader(disable_target_info=True)],
         shutdown_on_exit=False,

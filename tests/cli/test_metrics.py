@@ -269,18 +269,16 @@ def test_an_address_in_use_is_refused(argv: list[str]) -> None:
     assert not Path("l.db").exists()
 
 
-def test_a_name_that_does_not_exist_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("address", "why"), [("nowhere.invalid:0", ""), ("no..where:0", "it is no address")]
+)
+def test_a_name_that_does_not_exist_is_refused(address: str, why: str) -> None:
     """A host that cannot be resolved is an address that cannot be used."""
-    code, terminal = ran(
-        *DIAL,
-        "--dry-run",
-        "--metrics",
-        "nowhere.invalid:0",
-        environ={"TELECMI_FROM": "19170000000"},
-    )
+    environ = {"TELECMI_FROM": "19170000000"}
+    code, terminal = ran(*DIAL, "--dry-run", "--metrics", address, environ=environ)
 
     assert code == Exit.USAGE
-    assert "metrics cannot be served on nowhere.invalid:0: " in terminal.err
+    assert f"metrics cannot be served on {address}: {why}" in terminal.err
 
 
 @pytest.mark.parametrize("module", ["opentelemetry.exporter.prometheus", "prometheus_client"])

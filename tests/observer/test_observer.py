@@ -219,3 +219,21 @@ def test_an_asynchronous_method_is_rejected() -> None:
 
     with pytest.raises(ConfigurationError, match=r"observer\.call_settled must be a plain"):
         CallService(2222226, "a-secret", observer=Asynchronous())
+
+
+async def test_an_observer_that_does_nothing_changes_nothing(
+    telecmi_simulator: Simulator,
+) -> None:
+    """The base class is an observer, and gives neither calls nor contacts a trace."""
+    ledger = MemoryLedger()
+    async with telecmi_simulator.service(
+        from_=FROM, observer=Observer(), reference=True
+    ) as service:
+        campaign = Campaign(ledger, service, "spring", settings())
+        await campaign.load(contacts(1))
+        state = await campaign.run()
+
+    assert state.sends == 1
+    (call,) = telecmi_simulator.calls
+    assert list(call.extra_params or {}) == ["tcm_reference"]
+    assert [sorted(each.columns) async for each in ledger.contacts("spring")] == [["name"]]
