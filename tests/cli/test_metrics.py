@@ -66,7 +66,7 @@ def collected(said: str) -> str:
 def value_of(text: str, name: str, **labels: str) -> float | None:
     """Return the value of a metric that has these labels; ``None`` if it is not there."""
     for line in text.splitlines():
-        found = re.fullmatch(rf"{name}{{(.*)}} (\S+)", line)
+        found = re.fullmatch(rf"{name}({{.*}})? (\S+)", line)
         if found and all(f'telecmi_{key}="{each}"' in found[1] for key, each in labels.items()):
             return float(found[2])
     return None
