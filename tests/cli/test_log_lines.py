@@ -7,11 +7,13 @@ import logging
 import re
 import subprocess
 import sys
+import threading
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
-from cli_campaign import FLOW, NUMBERS, ROWS
-from consoles import TO, Console, console, serving
+from cli_campaign import FLOW, NUMBERS, ROWS, wait_for
+from consoles import TO, Console, console, free_port, interrupted, serving
 from terminals import environment
 
 from telecmi_async.cli import Exit, main
@@ -177,3 +179,32 @@ def test_a_program_configures_its_own_log(level: str) -> None:
 
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
+
+
+def test_debug_shows_no_key_and_no_token_of_a_webhook() -> None:
+    """What a receiver logs holds neither the token, nor pressed keys, nor a number."""
+    port, token, done = free_port(), "t" * 43, threading.Event()
+    events = [
+        {"type": "event", "status": "started", "to": "919876543210", "request_id": "r" * 43},
+        {"dtmf": "471147", "from": "919876543210", "to": "919170000000", "action_id": "a"},
+        {"from": "919876543210"},
+    ]
+
+    def post() -> None:
+        wait_for(lambda: "Listening" in terminal.err)
+        for event in events:
+            httpx.post(f"http://127.0.0.1:{port}/{token}", json=event)
+        httpx.get(f"http://127.0.0.1:{port}/{token}")
+        done.set()
+
+    terminal = console({"TELECMI_WEBHOOK_TOKEN": token, "TELECMI_LOG": "debug"})
+    thread = threading.Thread(target=post)
+    thread.start()
+    with interrupted(done):
+        code = main(["hook", "listen", "--port", str(port)], terminal=terminal)
+    thread.join()
+
+    assert code == Exit.INTERRUPTED
+    assert "WARNING a webhook was refused: it must be a POST" in terminal.err
+    for secret in (token, "471147", "9876543210"):
+        assert secret not in terminal.err
