@@ -318,6 +318,7 @@ def _values(label: str, title: str, *metrics: str) -> dashboard.QueryVariable:
         .multi(multi=True)
         .include_all(include_all=True)
         .all_value(".*")
+        .current(models.VariableOption(text="All", value="$__all", selected=True))
     )
 
 

@@ -103,6 +103,9 @@ def test_the_dashboard_can_be_imported() -> None:
     assert variables["datasource"]["type"] == "datasource"
     assert variables["datasource"]["query"] == "prometheus"
     assert used | {"datasource"} == variables.keys()
+    for name in ("job", "campaign"):
+        assert variables[name]["includeAll"]
+        assert variables[name]["current"]["value"] == "$__all"
     for each in (*PANELS, *TARGETS, variables["job"], variables["campaign"]):
         assert each["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
 
