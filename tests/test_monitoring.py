@@ -157,6 +157,11 @@ def test_the_page_has_no_other_alerts() -> None:
     assert {*re.findall(r"`(telecmi_\w+)`", GUIDE)} <= exported().keys()
 
 
+def test_every_exporter_makes_the_same_names() -> None:
+    """OpenTelemetry's collector adds ``_ratio`` to gauges of unit 1, and the SDK's exporter does not."""
+    assert [metric.name for metric in METRICS if metric.unit == "1"] == []
+
+
 def test_the_reference_has_every_metric_and_no_other() -> None:
     """Each metric has a row with its name in Prometheus, its kind and its labels."""
     rows = {

@@ -18,7 +18,8 @@ class Metric:
     Args:
         name: Its name.
         kind: ``"counter"``, ``"histogram"`` or ``"gauge"``.
-        unit: Its unit, as UCUM writes it.
+        unit: Its unit, as UCUM writes it. Never ``"1"``: some exporters for Prometheus would
+            add ``_ratio`` to the name, and others not.
         description: What it measures.
         labels: The names of its labels. Each has few values, and none holds a number dialled.
     """
@@ -118,7 +119,7 @@ CONTACTS: Final = Metric(
 ANSWER_RATE: Final = Metric(
     "telecmi.campaign.answer_rate",
     "gauge",
-    "1",
+    "{fraction}",
     "Which part of a campaign's ended calls was answered.",
     (CAMPAIGN,),
 )
@@ -153,21 +154,21 @@ CAMPAIGN_LIMIT: Final = Metric(
 DOING: Final = Metric(
     CAMPAIGN_STATUS,
     "gauge",
-    "1",
+    "{flag}",
     "1 for what a campaign is doing now.",
     (CAMPAIGN, CAMPAIGN_STATUS),
 )
 BREAKER_OPEN: Final = Metric(
     "telecmi.campaign.breaker_open",
     "gauge",
-    "1",
+    "{flag}",
     "1 while a worker's circuit breaker is open.",
     (CAMPAIGN,),
 )
 SLOWDOWN: Final = Metric(
     "telecmi.campaign.slowdown",
     "gauge",
-    "1",
+    "{fraction}",
     "Which part of a campaign's rate a worker allows after refusals; 1 without any.",
     (CAMPAIGN,),
 )
