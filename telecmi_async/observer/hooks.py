@@ -179,7 +179,8 @@ class ObservedCampaign:
 
     Args:
         name: The campaign's name.
-        status: What it is doing, as a `CampaignState` says.
+        status: What it is doing, as a `CampaignState` says; or ``"waiting for a retry"``, if
+            contacts are left and none is due before a retry or a redial.
         contacts: How many contacts are in each state.
         answer_rate: Which part of the calls that ended was answered; ``None`` if none ended.
         cost: What its calls cost; ``None`` if that is known of none.
@@ -187,6 +188,7 @@ class ObservedCampaign:
         breaker_open: Whether this worker's circuit breaker is open.
         slowdown: The rate that this worker allows after refusals, as a part of the campaign's:
             1 without any.
+        live_limit: How many of its calls may be live at once; ``None`` without a limit.
     """
 
     name: str
@@ -197,6 +199,7 @@ class ObservedCampaign:
     rate: float
     breaker_open: bool
     slowdown: float
+    live_limit: int | None = None
 
 
 class Observer:

@@ -86,6 +86,7 @@ _CAMPAIGN_GAUGES: Final[
     (m.CAMPAIGN_COST, attrgetter("cost")),
     (m.CAMPAIGN_UNKNOWN, lambda each: each.contacts.get("unknown", 0)),
     (m.CAMPAIGN_RATE, attrgetter("rate")),
+    (m.CAMPAIGN_LIMIT, attrgetter("live_limit")),
     (m.BREAKER_OPEN, lambda each: int(each.breaker_open)),
     (m.SLOWDOWN, attrgetter("slowdown")),
 )
@@ -161,6 +162,7 @@ class OpenTelemetryObserver(Observer):
         for metric, of_campaign in _CAMPAIGN_GAUGES:
             _gauge(meter, metric, partial(self._campaign_values, of_campaign))
         _gauge(meter, m.CONTACTS, self._contacts)
+        _gauge(meter, m.DOING, self._statuses)
         meter.create_observable_counter(
             m.CALLS.name, [self._call_counts], m.CALLS.unit, m.CALLS.description
         )
@@ -362,6 +364,12 @@ class OpenTelemetryObserver(Observer):
             for state, count in campaign.contacts.items():
                 labels = {m.CAMPAIGN: _label(campaign.name), m.CONTACT_STATE: state}
                 yield Observation(count, labels)
+
+    def _statuses(self, _: CallbackOptions) -> Iterable[Observation]:
+        for each in self._seen():
+            yield Observation(
+                1, {m.CAMPAIGN: _label(each.name), m.CAMPAIGN_STATUS: each.status}
+            )
 
     def _address(self, url: str) -> dict[str, AttributeValue]:
         """Return the attributes of a request to an address."""

@@ -83,7 +83,8 @@ async def everything(simulator: Simulator, seen: Recorded) -> None:
         ):
             await receiver.handle("POST", f"/telecmi/{path}", {}, body.encode())
         await anyio.sleep(30)
-        campaign = Campaign(MemoryLedger(), service, f"orders of +{TO}", settings())
+        pace = {"max_live_calls": 3}
+        campaign = Campaign(MemoryLedger(), service, f"orders of +{TO}", settings(pace=pace))
         await campaign.load(contacts(3))
         await campaign.run()
         seen.kept = seen.metrics()
@@ -105,6 +106,8 @@ async def test_every_metric_is_measured(telecmi_simulator: Simulator) -> None:
     assert values["telecmi.channels.limit"] == {"": 10}
     assert values["telecmi.campaign.breaker_open"] == {"orders of +•••••••0001": 0}
     assert values["telecmi.campaign.slowdown"] == {"orders of +•••••••0001": 1}
+    assert values["telecmi.campaign.live_limit"] == {"orders of +•••••••0001": 3}
+    assert values["telecmi.campaign.status"] == {"orders of +•••••••0001 done": 1}
     assert sum(values["telecmi.calls"].values()) == 6 + 3
 
 
