@@ -18,7 +18,7 @@ _TRACES = TracerProvider(resource=_RESOURCE)
 _TRACES.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
 _METRICS = MeterProvider([PeriodicExportingMetricReader(OTLPMetricExporter())], _RESOURCE)
 
-observer = OpenTelemetryObserver(_TRACES, _METRICS)
+observer = OpenTelemetryObserver(tracer_provider=_TRACES, meter_provider=_METRICS)
 
 
 def shutdown() -> None:

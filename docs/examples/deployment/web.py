@@ -88,7 +88,7 @@ async def healthz() -> dict[str, str]:
 
 
 @app.get("/healthz/ready")
-async def ready() -> dict[str, str]:
+def ready() -> dict[str, str]:
     """Say whether new requests may come here."""
     if DRAIN_FILE.exists():
         raise HTTPException(503, "draining")
