@@ -70,6 +70,7 @@ nitpick_ignore_regex = [
     (r"py:.*", r"(anyio|asyncio|attrs?|collections|datetime|decimal|enum|httpx|os)\..*"),
     (r"py:.*", r"(redis|redis_py|ssl|trio|typing)\..*"),
     (r"py:.*", r"AbstractAsyncContextManager|Decimal|PathLike|Redis|date|datetime|timedelta"),
+    (r"py:.*", r"(Meter|Tracer)Provider"),
     # Private by their path: modules inside a room, and what only they show.
     (r"py:obj", r"telecmi_async(\.attempt|\.calls\.\w+|(\.[a-z_]+){3,})"),
     (r"py:class", r"telecmi_async(\.\w+){3,}"),

@@ -39,19 +39,19 @@ LAYERS: list[set[str]] = [
     {"attempt"},
     {"errors"},
     {"_internal"},
-    {"phone"},
+    {"observer", "phone"},
     {"http_server", "pcmo", "wire"},
     {"events", "pacing"},
     {"ledger"},
     {"calls"},
     {"service"},
     {"campaigns"},
-    {"simulator"},
+    {"simulator", "telemetry"},
     {"cli", "notebook", "testing"},
     {"__main__"},
 ]
 # Rooms that users of the core do not load: lower rooms may not import them, even in functions.
-EDGES = {"__main__", "cli", "notebook", "simulator", "testing"}
+EDGES = {"__main__", "cli", "notebook", "simulator", "telemetry", "testing"}
 # Each foreign library and the only files that may import it.
 HOMES: dict[str, set[str]] = {
     "cattrs": {"pcmo"},
@@ -60,6 +60,7 @@ HOMES: dict[str, set[str]] = {
     "httptools": {"wire"},
     "httpx": {"simulator", "wire"},
     "matplotlib": {"notebook"},
+    "opentelemetry": {"telemetry"},
     "pandas": {"notebook"},
     "polars": {"notebook"},
     "psycopg": {"ledger"},

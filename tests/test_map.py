@@ -32,10 +32,12 @@ FACES = [
     "events.store",
     "ledger",
     "notebook",
+    "observer",
     "pacing",
     "pcmo",
     "service",
     "simulator",
+    "telemetry",
     "testing",
 ]
 # A public module: its names are used as `export.rows`.

@@ -21,7 +21,7 @@ from telecmi_async._internal.telecmi import LONGEST_CALL, RINGING
 from telecmi_async.attempt import Outcome
 from telecmi_async.calls import log
 from telecmi_async.calls.history import History
-from telecmi_async.calls.state import CallStatus, PlacementState
+from telecmi_async.calls.state import CallStatus, PlacementState, end_of
 from telecmi_async.calls.verdict import Verdict, conclude
 from telecmi_async.events.reference import new_reference
 from telecmi_async.events.state import CallState
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
     from telecmi_async.calls.request import CallRequest
     from telecmi_async.events import Event
+    from telecmi_async.observer import ObservedCall
+    from telecmi_async.observer.notifier import Notifier
     from telecmi_async.phone import Region
 
 _WAIT_INTERRUPTED = InterruptNotice(
@@ -88,11 +90,13 @@ class Call:
 
     __slots__ = (
         "__weakref__",
+        "_notify",
         "_on_settled",
         "_reference",
         "_seen",
         "_settled_event",
         "loop",
+        "observed",
         "placement",
         "region",
         "request",
@@ -119,6 +123,9 @@ class Call:
         self._on_settled = on_settled
         self._settled_event: anyio.Event | None = None
         self._seen = False
+        #: What an observer sees of it, and how the observer is called.
+        self.observed: ObservedCall | None = None
+        self._notify: Notifier | None = None
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
@@ -163,6 +170,23 @@ class Call:
         """The call's own random id; made on first use."""
         self._reference = self._reference or new_reference()
         return self._reference
+
+    def observe(self, notify: Notifier, observed: ObservedCall) -> str | None:
+        """Notify an observer from now on; return the trace context that the call is sent with."""
+        self._notify, self.observed = notify, observed
+        return notify.text("call_queued", observed)
+
+    def notify(self, method: str, *given: object) -> None:
+        """Notify the observer, if there is one, of the call as it is now."""
+        if self._notify is not None and self.observed is not None:
+            self.placement.show(self.observed)
+            self._notify(method, self.observed, *given)
+
+    def never_began(self, error: BaseException) -> None:
+        """Notify the observer of a call that cannot be placed."""
+        if self._notify is not None and self.observed is not None:
+            self.observed.status, self.observed.error = "invalid", type(error).__name__
+            self._notify("call_settled", self.observed)
 
     # -- placement
 
@@ -246,6 +270,7 @@ class Call:
         What fails in one of them neither keeps it from the others nor changes the outcome.
         """
         log.log_outcome(self)
+        self.notify("call_settled")
         waiters, self._settled_event = self._settled_event, None
         on_settled, self._on_settled = self._on_settled, None
         if is_closed(self.loop):
@@ -333,6 +358,8 @@ class Call:
         fresh = self._add(key, event, size=size, now=now, proven=proven)
         if fresh:
             log.log_event(self, event, before)
+            if self.observed is not None and end_of(self.state) not in {None, end_of(before)}:
+                self.notify("call_ended", end_of(self.state))
         twin = self._tracked().twin
         if twin is not None:
             fresh |= twin._add(key, event, size=size, now=now, proven=False)  # noqa: SLF001  # it is a Call

@@ -30,11 +30,12 @@ class InFlightWatch:
         most: How many requests may be under way at a time.
     """
 
-    __slots__ = ("_most", "_needed", "_rate", "_said", "_seconds", "_slow", "_under_way")
+    __slots__ = ("_most", "_needed", "_rate", "_said", "_seconds", "_slow", "in_flight")
 
     def __init__(self, rate: float | None, most: int) -> None:
         self._rate, self._most, self._needed = rate or 0.0, most, _SERVICE
-        self._under_way = 0
+        #: How many requests are under way.
+        self.in_flight = 0
         self._slow = 0
         self._seconds = 0.0
         self._said = 0.0
@@ -46,12 +47,12 @@ class InFlightWatch:
 
     def begin(self) -> None:
         """Note that a request starts."""
-        self._under_way += 1
+        self.in_flight += 1
 
     def end(self, seconds: float) -> None:
         """Note that a request is over."""
-        full = self._under_way >= self._most
-        self._under_way -= 1
+        full = self.in_flight >= self._most
+        self.in_flight -= 1
         if not full or self._rate <= self._said:
             self._slow, self._seconds = 0, 0.0
             return

@@ -82,6 +82,7 @@ class PlacementJob:
     No attempt starts after ``until``, a reading of the loop's clock. ``seed`` makes the call's
     jitter its own, ``permit`` is asked right before a request leaves, ``pausing`` is called before
     a pause of so many seconds that TeleCMI asked for, and ``record`` before the call is settled.
+    ``queued_at`` is the reading of when it was made, for an observer.
     """
 
     call: Call
@@ -91,6 +92,7 @@ class PlacementJob:
     timeouts: Timeouts
     until: float | None
     seed: str
+    queued_at: float = 0.0
     permit: Permit | None = None
     record: OutcomeRecord | None = None
     pausing: Callable[[float], Awaitable[None]] | None = None
@@ -134,9 +136,18 @@ class CallPlacer:
         if self._starts is not None:
             self._starts.now = now
 
+    def now(self) -> float:
+        """Return the reading of the event loop's clock."""
+        return self._gate.now()
+
     def deadline(self, policy: retry.RetryPolicy) -> float | None:
         """Return the deadline of a call that is made now."""
-        return None if policy.deadline is None else self._gate.now() + policy.deadline
+        return None if policy.deadline is None else self.now() + policy.deadline
+
+    @property
+    def retries_left(self) -> float:
+        """How many failures in a row may still be repeated."""
+        return self._budget.left
 
     async def place(self, job: PlacementJob) -> None:
         """Make one call's attempts and settle it in any case.
@@ -229,6 +240,7 @@ class CallPlacer:
             self._budget.record(repeatable=job.policy.repeats(verdict))
         if pause := job.policy.pause(verdict):
             self._gate.pause(pause)
+            job.call.notify("paused", pause)
             with anyio.CancelScope(shield=True):
                 if self._starts is not None:
                     await self._starts.hold(self._shared, pause)
@@ -281,6 +293,7 @@ class CallPlacer:
             longest = job.timeouts.total + job.call.longest
             self._channels.hold(job.call, until=began + longest)
         job.call.placement.begin_request()
+        job.call.notify("attempt_started", began - job.queued_at)
         self.watch.begin()
         verdict = Verdict(Outcome.UNKNOWN, "interrupted while the request was under way")
         try:
@@ -300,6 +313,8 @@ class CallPlacer:
             seconds = self._gate.now() - began
             self.watch.end(seconds)
             job.call.record(verdict, seconds)
+            if attempts := job.call.placement.attempts:  # not if its event loop was closed
+                job.call.notify("attempt_ended", attempts[-1])
         return verdict
 
     async def _in_time(

@@ -151,6 +151,11 @@ class RetryBudget:
         self._tokens = self._full
 
     @property
+    def left(self) -> float:
+        """How many failures in a row may still be repeated."""
+        return max(self._tokens, 0) / self._FAILURE
+
+    @property
     def spent(self) -> bool:
         """Whether nothing may be repeated for now."""
         return self._tokens < 0

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from telecmi_async import errors
 from telecmi_async.attempt import Attempt, Outcome
+from telecmi_async.observer import CallEnd
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     import anyio
 
     from telecmi_async.calls.verdict import Verdict
+    from telecmi_async.events import CallState
+    from telecmi_async.observer import ObservedCall
 
 
 @unique
@@ -160,6 +163,14 @@ class PlacementState:
             ),
         )
 
+    def show(self, observed: ObservedCall) -> None:
+        """Show an observer how placing the call ended."""
+        observed.status = self.status.value
+        observed.request_id = self.request_id
+        observed.attempts = self.begun
+        observed.may_be_duplicate = self.may_be_duplicate
+        observed.error = None if self.error is None else type(self.error).__name__
+
     def note_duplicate(self) -> bool:
         """Note that TeleCMI placed the call twice; False if that was noted before."""
         fresh = not self.may_be_duplicate
@@ -185,3 +196,16 @@ class PlacementState:
         self.settled = True
         self.verdicts.clear()
         self._scope = None
+
+
+def end_of(state: CallState) -> CallEnd | None:
+    """Return what is known of a call's end; ``None`` if it goes on."""
+    if not state.over:
+        return None
+    return CallEnd(
+        stage=state.stage.value,
+        answered=state.answered,
+        talk_seconds=state.talk_seconds,
+        cost=None if state.cost is None else float(state.cost),
+        complete=state.recorded,
+    )

@@ -16,9 +16,10 @@ from telecmi_async._internal.seams import check_function, check_implements, chec
 from telecmi_async._internal.tasks import first_failure
 from telecmi_async.campaigns.change import UNCHANGED, change_settings
 from telecmi_async.campaigns.event_recorder import EventRecorder
+from telecmi_async.campaigns.observed import traced
 from telecmi_async.campaigns.settings import CampaignSettings, CampaignTimeouts
 from telecmi_async.campaigns.settings_in_use import SettingsInUse
-from telecmi_async.campaigns.supervisor import Supervisor, report_progress
+from telecmi_async.campaigns.supervisor import Supervisor
 from telecmi_async.campaigns.worker import Worker
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.ledger.protocol import Ledger
@@ -220,7 +221,7 @@ class Campaign:
         """
         check_instance("contacts", contacts, Iterable, "an iterable of NewContact")
         await self._create()
-        return await self._ledger.load(self.name, contacts, by=by)
+        return await self._ledger.load(self.name, traced(contacts, self._worker.notify), by=by)
 
     async def withdraw(
         self, numbers: Iterable[SupportsIndex | str], *, by: str = "", why: str = ""
@@ -441,7 +442,7 @@ class Campaign:
             if failure := failure or self._worker.failure:
                 raise failure
             state = await self._ledger.state(self.name)
-            report_progress(on_progress, state)
+            self._supervisor.report(on_progress, state)
             return state
         finally:
             self._report_unrecorded()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from telecmi_async.campaigns.clock_check import held_up, words_for
+from telecmi_async.campaigns.observed import campaign_view
 from telecmi_async.errors import StoreError
 from telecmi_async.ledger import ContactState
 
@@ -23,17 +24,6 @@ logger = logging.getLogger("telecmi_async")
 _POLL: Final = 1.0
 # Seconds between two looks whether a clock holds up the campaign.
 _CLOCK_POLL: Final = 60.0
-
-
-def report_progress(
-    on_progress: Callable[[CampaignState], object] | None, state: CampaignState
-) -> None:
-    """Call the user's function, if there is one; what it raises is logged and changes nothing."""
-    try:
-        if on_progress is not None:
-            on_progress(state)
-    except Exception:
-        logger.exception("on_progress failed; the campaign goes on")
 
 
 class Supervisor:
@@ -112,8 +102,28 @@ class Supervisor:
                 await self._worker.ledger_health.failed(error)
                 continue
             self._worker.update(state)
-            report_progress(on_progress, state)
+            self.report(on_progress, state)
             await anyio.sleep(_POLL)
+
+    def report(
+        self, on_progress: Callable[[CampaignState], object] | None, state: CampaignState
+    ) -> None:
+        """Show the user's function and the observer what the campaign is doing.
+
+        What they raise is logged, and changes nothing.
+        """
+        try:
+            if on_progress is not None:
+                on_progress(state)
+        except Exception:
+            logger.exception("on_progress failed; the campaign goes on")
+        worker = self._worker
+        if worker.notify is not None:
+            throttle = worker.health.throttle
+            allowed, asked = throttle.rate(worker.now()), worker.settings.pace.calls_per_second
+            slowdown = min(allowed / asked, 1.0)
+            view = campaign_view(state, breaker_open=throttle.open, slowdown=slowdown)
+            worker.notify("campaign_seen", view)
 
     async def _check_clock(self) -> None:
         """Log once if no call starts because a clock was ahead."""

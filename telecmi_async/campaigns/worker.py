@@ -26,6 +26,7 @@ from telecmi_async.calls.request import CallRequest
 from telecmi_async.campaigns.channel_leases import ChannelLeases
 from telecmi_async.campaigns.dial_tasks import DialTasks
 from telecmi_async.campaigns.ledger_health import LedgerHealth
+from telecmi_async.campaigns.observed import origin_of
 from telecmi_async.campaigns.outcome import outcome_of
 from telecmi_async.campaigns.send_health import SendHealth
 from telecmi_async.campaigns.send_permit import PendingSend, SendPermit
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from telecmi_async.campaigns.settings import CampaignSettings, CampaignTimeouts
     from telecmi_async.campaigns.settings_in_use import SettingsInUse
     from telecmi_async.ledger import Ledger, SendResult
+    from telecmi_async.observer.notifier import Notifier
     from telecmi_async.pacing.shared import SharedLimits
     from telecmi_async.service.service import CallService
 
@@ -150,6 +152,11 @@ class Worker(WorkerControl):
         self._scheduler.starts.drop_reserved()
         self._expect_rate()
         self._outdated = False
+
+    @property
+    def notify(self) -> Notifier | None:
+        """Calls the observer of its service."""
+        return self._runner.notify
 
     # -- claiming
 
@@ -324,7 +331,9 @@ class Worker(WorkerControl):
         )
         failure: TelecmiError | None = None
         try:
-            handle = self._runner.place_once(request, permit, self.timeouts.timeouts)
+            handle = self._runner.place_once(
+                request, permit, self.timeouts.timeouts, origin_of(send.claim, self.campaign)
+            )
         except TelecmiError as error:  # the service takes no call: no fault of the contact
             wrong = isinstance(error, InvalidCall)
             self.fail(ConfigurationError(f"the call's {error}") if wrong else error)

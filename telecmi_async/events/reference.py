@@ -24,6 +24,8 @@ from telecmi_async._internal.telecmi import (
     REFERENCE_PATTERN,
     REFERENCE_PREFIX,
     REFERENCE_PURPOSE,
+    TRACE_FIELD,
+    TRACE_PATTERN,
 )
 from telecmi_async.errors import InvalidCall
 
@@ -35,6 +37,7 @@ _BYTES = 16
 _SALT = 8
 _BLOCK = 64
 _SIGNED = re.compile(REFERENCE_PATTERN)
+_TRACE = re.compile(TRACE_PATTERN)
 _REFERENCE = re.compile(rf"{REFERENCE_PREFIX}[a-z2-7]{{26}}")
 
 
@@ -79,6 +82,14 @@ def reference_in(event: Event) -> str | None:
     """Return the reference that an event carries, if its code was checked before."""
     found = _SIGNED.search(_text_of(event))
     return found[1] if found else None
+
+
+def trace_in(event: Event) -> str | None:
+    """Return the trace context that an event carries, if its reference was checked before."""
+    params = event.extra_params
+    text = params.get(TRACE_FIELD) if isinstance(params, Mapping) else params
+    found = _TRACE.search(text) if isinstance(text, str) else None
+    return found[0] if found else None
 
 
 class References:

@@ -15,13 +15,15 @@ import attrs
 from telecmi_async import errors
 from telecmi_async._internal.event_loop import clock_of, is_closed
 from telecmi_async._internal.secrets import RequestBody, log_failure
-from telecmi_async._internal.telecmi import REFERENCE_FIELD
+from telecmi_async._internal.telecmi import REFERENCE_FIELD, TRACE_FIELD
 from telecmi_async.calls.call import Call
 from telecmi_async.calls.encoding import encode_request
 from telecmi_async.calls.handle import CallHandle
 from telecmi_async.calls.placement import Permit, PlacementJob
 from telecmi_async.calls.retry import RetryPolicy
 from telecmi_async.events.reference import check_reference
+from telecmi_async.observer import ObservedCall, ServiceReading
+from telecmi_async.observer.notifier import CallOrigin
 from telecmi_async.phone import route
 from telecmi_async.wire.endpoints import make_call_url
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
     from telecmi_async.calls.request import CallRequest
     from telecmi_async.events.receiver.intake import Intake
+    from telecmi_async.observer.notifier import Notifier
     from telecmi_async.service.options import ServiceSettings
     from telecmi_async.service.parts import ServiceParts
     from telecmi_async.wire.transport import Timeouts
@@ -40,6 +43,9 @@ _BATCH = 200
 logger = logging.getLogger("telecmi_async")
 
 _ONCE: Final = RetryPolicy(attempts=1, at_most_once=True)
+
+
+_NO_ORIGIN: Final = CallOrigin()
 
 
 class CallRunner:
@@ -99,6 +105,8 @@ class CallRunner:
                 parts.tracker.open(now)
             for tap in self._taps:
                 tap.open()
+            if self.notify is not None:
+                self.notify("service_opened", self._read)
 
     def start(
         self,
@@ -109,6 +117,7 @@ class CallRunner:
         source: object,
         on_settled: Callable[[Call], None] | None = None,
         permit: Permit | None = None,
+        origin: CallOrigin = _NO_ORIGIN,
     ) -> Call:
         """Start to place a request, and return its call; the arguments are those of `Call`.
 
@@ -118,7 +127,7 @@ class CallRunner:
             WrongEventLoop: The event loop starts no task.
         """
         try:
-            return self._start(request, policy, timeouts, source, on_settled, permit)
+            return self._start(request, policy, timeouts, source, on_settled, permit, origin)
         except errors.TelecmiError:
             raise
         except Exception as error:  # noqa: BLE001  # nothing foreign reaches the user
@@ -137,6 +146,7 @@ class CallRunner:
         source: object,
         on_settled: Callable[[Call], None] | None,
         permit: Permit | None,
+        origin: CallOrigin,
     ) -> Call:
         settings, parts = self._settings, self._parts
         from_ = settings.from_ if request.from_ is None else request.from_
@@ -157,9 +167,33 @@ class CallRunner:
             policy = attrs.evolve(policy, at_most_once=True)
         region = route(request.region or settings.region, request.to)
         call = Call(request, source=source, region=region, on_settled=on_settled)
+        try:
+            url = make_call_url(settings.base_url, region)
+            self._begin(call, request, url, from_, policy, timeouts, permit, origin)
+        except BaseException as error:
+            call.never_began(error)
+            raise
+        return call
+
+    def _begin(  # those of `start`
+        self,
+        call: Call,
+        request: CallRequest,
+        url: str,
+        from_: int,
+        policy: RetryPolicy,
+        timeouts: Timeouts,
+        permit: Permit | None,
+        origin: CallOrigin,
+    ) -> None:
+        """Encode a call once, and start its task."""
+        settings, parts = self._settings, self._parts
+        trace = self._observe(call, url, origin)
         params: dict[str, object] = {}
         if settings.signed or permit or request.idempotency_key is not None:
             params[REFERENCE_FIELD] = parts.references.sign(call.reference)
+            if trace is not None:
+                params[TRACE_FIELD] = trace
         body = RequestBody(
             encode_request(request, settings.credentials, from_=from_, more_params=params)
         )
@@ -168,12 +202,13 @@ class CallRunner:
         self._ordinal += 1
         job = PlacementJob(
             call,
-            make_call_url(settings.base_url, region),
+            url,
             body,
             policy,
             timeouts,
             until=parts.placer.deadline(policy),
             seed=f"{settings.seed}:{self._ordinal}",
+            queued_at=0.0 if self.notify is None else parts.placer.now(),
             permit=permit,
         )
         place = parts.placer.place
@@ -183,7 +218,6 @@ class CallRunner:
             place = parts.keyed.place
         parts.tasks.start(place, job, self._ended)
         self.calls[call] = None
-        return call
 
     def follow(self, reference: str) -> Call:
         """Return a call that was made with an idempotency key, by its reference."""
@@ -203,12 +237,53 @@ class CallRunner:
         return call
 
     def place_once(
-        self, request: CallRequest, permit: Permit, timeouts: Timeouts | None
+        self,
+        request: CallRequest,
+        permit: Permit,
+        timeouts: Timeouts | None,
+        origin: CallOrigin = _NO_ORIGIN,
     ) -> CallHandle:
         """Place a campaign's call at most once, with its reference, if its permit allows it."""
         self.check_open()
         timeouts = timeouts or self.timeouts
-        return CallHandle(self.start(request, _ONCE, timeouts, source=request, permit=permit))
+        return CallHandle(
+            self.start(request, _ONCE, timeouts, source=request, permit=permit, origin=origin)
+        )
+
+    # -- an observer
+
+    @property
+    def notify(self) -> Notifier | None:
+        """Calls the service's observer."""
+        return self._settings.notify
+
+    def _observe(self, call: Call, url: str, origin: CallOrigin) -> str | None:
+        """Have a new call observed, and return its trace context."""
+        if self.notify is None:
+            return None
+        observed = ObservedCall(
+            reference=call.reference,
+            region=str(call.region),
+            address=url,
+            campaign=origin.campaign,
+            loaded_in=origin.loaded_in,
+            polled=self._settings.sources.only_polls,
+        )
+        return call.observe(self.notify, observed)
+
+    def _read(self) -> ServiceReading | None:
+        """Return what the service is doing; any thread may ask."""
+        if self.closed:
+            return None
+        placer, channels = self._parts.placer, self._parts.channels
+        in_flight = placer.watch.in_flight
+        return ServiceReading(
+            waiting=max(len(self.calls) - in_flight, 0),
+            in_flight=in_flight,
+            live=None if channels is None else channels.held,
+            live_limit=self._settings.rate.max_live_calls,
+            retries_left=placer.retries_left,
+        )
 
     def _ended(self, job: PlacementJob) -> None:
         self._forget(job.call)

@@ -26,6 +26,7 @@ from telecmi_async._internal.validators import (
 )
 from telecmi_async.calls.retry import RetryPolicy
 from telecmi_async.errors import ConfigurationError, InvalidCall
+from telecmi_async.observer.notifier import Notifier, notifier_of
 from telecmi_async.pacing.rate_limit import RateLimit
 from telecmi_async.phone import Region, parse_number, parse_region
 from telecmi_async.service.sources import Sources
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
     from telecmi_async._internal.validators import Duration
     from telecmi_async.ledger import IdempotencyKeys, Ledger  # noqa: TC004  # its annotation is never evaluated
+    from telecmi_async.observer import Observer
     from telecmi_async.pacing.shared import SharedLimits  # noqa: TC004  # its annotation is never evaluated
     from telecmi_async.service.sources import EventSource
 
@@ -70,6 +72,7 @@ class Options(TypedDict, total=False):
     ledger: Ledger | IdempotencyKeys | None
     key_lifetime: Duration
     limits: SharedLimits | None
+    observer: Observer | None
 
 
 def _caller_id(value: Number | None) -> int | None:
@@ -177,6 +180,7 @@ class ServiceSettings:
     keys: IdempotencyKeys | None = attrs.field(converter=_keys)
     key_lifetime: float = attrs.field(converter=_lifetime)
     limits: SharedLimits | None = attrs.field(converter=_shared_limits, validator=_check_limits)
+    notify: Notifier | None = attrs.field(converter=notifier_of)
 
     @property
     def signed(self) -> bool:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from telecmi_async.calls.request import CallRequest
     from telecmi_async.calls.retry import RetryPolicy
     from telecmi_async.ledger import IdempotencyKeys, Ledger
+    from telecmi_async.observer import Observer
     from telecmi_async.pacing.rate_limit import RateLimit
     from telecmi_async.pacing.shared import SharedLimits
     from telecmi_async.pcmo.flow import FlowLike
@@ -87,6 +88,8 @@ class CallService:
             or other `SharedLimits`. All services and campaigns that use the same place and the
             same ``RateLimit(shared=…)`` share ``calls_per_second`` and ``max_live_calls``. While
             the limits fail, calls end as `NotSent`. You close them, after the service.
+        observer: Is called as calls go on, for metrics and traces:
+            `telecmi_async.telemetry.OpenTelemetryObserver`, or one of yours.
 
     Raises:
         ConfigurationError: A value is invalid; the message names it.
@@ -111,6 +114,7 @@ class CallService:
         ledger: Ledger | IdempotencyKeys | None = None,
         key_lifetime: Duration = 7 * 86_400.0,
         limits: SharedLimits | None = None,
+        observer: Observer | None = None,
     ) -> None:
         from telecmi_async.service.call_runner import CallRunner  # noqa: PLC0415  # see above
         from telecmi_async.service.options import ServiceSettings  # noqa: PLC0415  # see above
@@ -132,6 +136,7 @@ class CallService:
             keys=ledger,
             key_lifetime=key_lifetime,
             limits=limits,
+            notify=observer,
         )
         self._parts = build_parts(self._settings, http_client, ssl_context)
         self._runner = CallRunner(self._settings, self._parts)

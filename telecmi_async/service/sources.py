@@ -71,6 +71,11 @@ class Sources(NamedTuple):
         return self.store is not None or self.poller is not None
 
     @property
+    def only_polls(self) -> bool:
+        """Whether records are looked up alone."""
+        return self.poller is not None and self.store is None
+
+    @property
     def dispatch(self) -> Callable[[Event], None] | None:
         """Calls the user's handlers with an event; None without a receiver."""
         return None if self.intake is None else self.intake.runner.dispatch

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -48,7 +49,7 @@ class Reacting(Stream):
 
 def stop() -> None:
     """Stop the campaign from outside."""
-    with sqlite3.connect("l.db") as db:
+    with closing(sqlite3.connect("l.db", isolation_level=None)) as db:
         db.execute("UPDATE campaign SET status = 'stopped', why = 'enough'")
 
 

@@ -10,6 +10,7 @@ import itertools
 import json
 import logging
 import secrets
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -18,15 +19,29 @@ import attrs
 from attrs import define, field, frozen
 
 from telecmi_async._internal.frozen_json import JsonObject
+from telecmi_async._internal.messages import shown_id
 from telecmi_async.errors import ConfigurationError, StoreError, WebhookError
-from telecmi_async.events import DigitsEvent, Event, InboundRequest, dedupe_key, parse_event
+from telecmi_async.events import (
+    CallRecord,
+    DigitsEvent,
+    Event,
+    InboundRequest,
+    dedupe_key,
+    parse_event,
+)
 from telecmi_async.events.model import NO_QUERY
 from telecmi_async.events.payload import MAX_PAYLOAD, split_payload
 from telecmi_async.events.receiver.questions import Questions
 from telecmi_async.events.receiver.tokens import VALUES, query_of
-from telecmi_async.events.reference import References, carries_reference
+from telecmi_async.events.reference import (
+    References,
+    carries_reference,
+    reference_in,
+    trace_in,
+)
 from telecmi_async.events.store import EventStore, Listener, StoredEvent, event_ids
 from telecmi_async.http_server import HttpResponse
+from telecmi_async.observer import ObservedDelivery
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -35,6 +50,7 @@ if TYPE_CHECKING:
     from telecmi_async.events.receiver.handler_runner import HandlerRunner
     from telecmi_async.events.receiver.handlers import Handlers
     from telecmi_async.events.receiver.tokens import Tokens
+    from telecmi_async.observer.notifier import Notifier
 
 logger = logging.getLogger("telecmi_async")
 
@@ -109,6 +125,7 @@ class Intake:
         *,
         answer_timeout: float | None,
         body_timeout: float | None,
+        notify: Notifier | None = None,
     ) -> None:
         self._tokens = tokens
         self.store = store
@@ -116,12 +133,13 @@ class Intake:
         self.runner = runner
         self.body_timeout = body_timeout
         self._counts = counts
+        self._notify = notify
         self._questions = Questions(
             handlers,
             store,
             runner,
             timeout=answer_timeout,
-            repeated=partial(counts.update, ["duplicates"]),
+            repeated=partial(self._count, "duplicates"),
         )
         # Of one account there may be many services, one after the other.
         self._references: dict[References, None] = {}
@@ -190,7 +208,7 @@ class Intake:
     ) -> HttpResponse | None:
         """Return the refusal of a request by its head alone; ``None`` to read its body."""
         if delivery is None or method != "POST":
-            self._counts["refused"] += 1
+            self._count("refused")
             if delivery is None:
                 return _NOT_FOUND
             # The token is right: the sender is TeleCMI, or a person who tries the address.
@@ -205,7 +223,7 @@ class Intake:
     def unreadable(self, delivery: WebhookRequest, status: int) -> HttpResponse:
         """Return the reply to a body that cannot be read: the fallback, where it may ask."""
         if status != _TIMEOUT:
-            self._counts["unreadable"] += 1
+            self._count("unreadable")
         if self.handlers.may_be_asked(delivery.name):
             return self.fallback()
         return HttpResponse(status)
@@ -252,7 +270,7 @@ class Intake:
             return _ACCEPTED
         fresh = None if self._is_full() else await self._put(stored)
         if fresh is None:
-            self._counts["deferred"] += 1
+            self._count("deferred", event)
             return _TRY_LATER
         if fresh and stored.matched:
             delivery.unhandled.append(event)
@@ -276,7 +294,7 @@ class Intake:
         stored: StoredEvent | None,
     ) -> HttpResponse:
         """Answer a question, which is an event of the call as well."""
-        self._counts["questions"] += 1
+        self._count("questions", question, stored)
         if stored is None:
             return self.fallback()
         delivery.asks = True
@@ -337,7 +355,23 @@ class Intake:
         self._counts["accepted" if fresh else "duplicates"] += 1
         if fresh and not stored.matched:
             self._counts["unmatched"] += 1
+        if not isinstance(stored.event, _QUESTIONS):  # they were observed
+            matched = "accepted" if stored.matched else "unmatched"
+            self._show(matched if fresh else "duplicates", stored.event, stored)
         return fresh
+
+    def _count(
+        self, result: str, event: Event | None = None, stored: StoredEvent | None = None
+    ) -> None:
+        """Count what became of a request, or of an event in it."""
+        self._counts[result] += 1
+        self._show(result, event, stored)
+
+    def _show(self, result: str, event: Event | None, stored: StoredEvent | None) -> None:
+        """Show an observer what became of a request; of a forged event nothing is trusted."""
+        if self._notify is not None:
+            proven = stored is not None and bool(self._references)
+            self._notify("delivered", delivery_of(result, event, proven=proven))
 
     def _match(self, event: Event, payload: bytes) -> StoredEvent | None:
         """Return an event as it is stored, or None if it is forged."""
@@ -348,7 +382,7 @@ class Intake:
             if reference is None and known:
                 if not self._counts["forged"]:
                     logger.warning("an event has a reference with a wrong code: %r", event)
-                self._counts["forged"] += 1
+                self._count("forged")
                 return None
         ids = event_ids(event, reference)
         key = dedupe_key(event) or next(self._unique)
@@ -361,6 +395,28 @@ class Intake:
             or any(listener.wants(ids) for listener in self._listeners)
         )
         return StoredEvent(event, key, ids, matched=matched, payload=payload)
+
+
+def delivery_of(result: str, event: Event | None, *, proven: bool) -> ObservedDelivery:
+    """Return what an observer sees of an event; its reference counts only if it is ``proven``."""
+    if event is None:
+        return ObservedDelivery(result=result)
+    record = event if isinstance(event, CallRecord) else None
+    lag = None if event.time is None else time.time() - event.time.timestamp()
+    request_id = event.request_id
+    reference = reference_in(event) if proven else None
+    return ObservedDelivery(
+        result=result,
+        kind=type(event).__name__,
+        reference=reference,
+        request_id=shown_id(request_id) if request_id else None,
+        trace=None if reference is None else trace_in(event),
+        lag=None if lag is None else max(lag, 0.0),
+        leg=event.leg if event.leg in {"a", "b"} else None,
+        answered=None if record is None else record.answered,
+        talk_seconds=None if record is None else record.talk_seconds,
+        cost=None if record is None or record.call_rate is None else float(record.call_rate),
+    )
 
 
 def _flow(flow: bytes) -> HttpResponse:

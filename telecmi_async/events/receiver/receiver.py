@@ -26,6 +26,7 @@ from telecmi_async.events.receiver.tokens import Tokens
 from telecmi_async.events.receiver.worker_detection import several_workers
 from telecmi_async.events.reference import References
 from telecmi_async.events.store import EventStore, MemoryStore
+from telecmi_async.observer.notifier import notifier_of
 from telecmi_async.pcmo.actions import Hangup
 from telecmi_async.wire.credentials import Credentials
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from telecmi_async._internal.validators import Duration
     from telecmi_async.http_server import HttpResponse
+    from telecmi_async.observer import Observer
     from telecmi_async.pcmo.flow import FlowLike
 
 _HANG_UP: Final = (Hangup(),)
@@ -95,6 +97,8 @@ class Receiver:
         max_pending_events: How many events may wait for `on_event` functions, counted once for
             each function. Beyond that the reply is 503: TeleCMI delivers records again after 5,
             10 and 15 minutes; of live events it does not say so.
+        observer: Is called with what became of each request, for metrics and traces; as for
+            `CallService`.
 
     Raises:
         ConfigurationError: An invalid argument.
@@ -112,6 +116,7 @@ class Receiver:
         body_timeout: Duration | None = 10.0,
         shutdown_timeout: Duration | None = 20.0,
         max_pending_events: int = 10_000,
+        observer: Observer | None = None,
     ) -> None:
         # From here on neither appears in a traceback's locals.
         given, token = Secret(token), ""
@@ -137,6 +142,7 @@ class Receiver:
             self._counts,
             answer_timeout=validators.seconds_or_none("answer_timeout", answer_timeout),
             body_timeout=validators.seconds_or_none("body_timeout", body_timeout),
+            notify=notifier_of(observer),
         )
         filter_logs(WEB_LOGS)
         if secret is not None:  # Credentials checks that it can be one
