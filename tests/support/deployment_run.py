@@ -9,7 +9,7 @@ The collector is a small server that reads OTLP, since no package has the real o
 Campaigns are dialled and users click, while one part after another is restarted. In the end the
 simulator's own log is compared with the ledger and with what users were answered.
 
-    python tests/support/deployment_run.py [--calls 10000] [--rate 40] [--cycles 3]
+    python tests/support/deployment_run.py [--calls 10000] [--rate 20] [--cycles 3]
 """
 
 from __future__ import annotations
@@ -566,7 +566,7 @@ def main() -> None:
     """Run once, and print what was counted."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--calls", type=int, default=10_000)
-    parser.add_argument("--rate", type=float, default=40.0, help="calls per second")
+    parser.add_argument("--rate", type=float, default=20.0, help="calls per second")
     parser.add_argument("--cycles", type=int, default=3, help="restarts of each part")
     parser.add_argument("--every", type=float, default=5.0, help="seconds between restarts")
     parser.add_argument("--seed", type=int, default=1)
