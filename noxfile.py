@@ -351,8 +351,9 @@ def programs(session: nox.Session) -> None:
 def crash(session: nox.Session) -> None:
     """Kill and freeze workers of campaigns and web workers, and count who was dialled twice.
 
-    What takes long besides: web workers on one limit through restarts, rates while ledgers stall, a
-    soak, redials of 100,000 contacts, and ten thousand calls followed to their ends.
+    What takes long besides: web workers on one limit through restarts, the deployment through a
+    restart of everything, rates while ledgers stall, a soak, redials of 100,000 contacts, and ten
+    thousand calls followed to their ends.
     """
     session.install("--editable", ".", *group("full"))
     for options in (["--kills=200"], ["--kills=200", "--workers=3", "--postgres"]):
@@ -367,6 +368,7 @@ def crash(session: nox.Session) -> None:
         for limit in (["--rate=5"], ["--rate=50"], ["--rate=0", "--live=6"]):
             rolling = ["tests/support/rolling_restarts.py", f"--where={place}", *limit]
             session.run("python", *rolling, "--every=5")
+    session.run("python", "tests/support/deployment_run.py", "--calls=10000")
     session.run("python", "tests/support/stalled_rates.py", "--tries=3")
     session.run("python", "tests/support/soak.py", "--contacts=10000")
     redials = "tests/support/redial_run.py"

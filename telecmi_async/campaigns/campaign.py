@@ -114,11 +114,6 @@ class Campaign:
         check_instance("without_events", without_events, bool, "True or False")
         if timeouts is not None:
             check_instance("timeouts", timeouts, CampaignTimeouts)
-        if service._runner.shares_limits:  # noqa: SLF001  # the seam for campaigns
-            raise ConfigurationError(
-                "the service of a campaign must have no limits: give them to the campaign "
-                "(limits=), or each call would take two starts"
-            )
         if limits is not None:
             check_implements("limits", limits, SharedLimits, _LIMITS)
         self.name = name
@@ -412,8 +407,8 @@ class Campaign:
 
         Raises:
             ConfigurationError: The ledger has the campaign with other settings; it is running
-                already, in another task; or it has a cap that cannot be measured, since its
-                service has no receiver (see ``without_events``).
+                already, in another task; it has a cap that cannot be measured, since its service
+                has no receiver (see ``without_events``); or its service has limits of its own.
             ServiceClosed: The service was closed meanwhile.
             WrongEventLoop: The service belongs to another event loop.
             StoreError: The ledger fails at the beginning or at the end.
@@ -425,6 +420,11 @@ class Campaign:
             )
         if on_progress is not None:
             check_function("on_progress", on_progress, "one CampaignState", plain=True)
+        if self._worker.shares_limits:
+            raise ConfigurationError(
+                "the service of a campaign that is run must have no limits: give them to the "
+                "campaign (limits=), or each call would take two starts"
+            )
         self._running = True
         self._worker.unrecorded.clear()
         self._worker.ledger_health.lost = None  # it may have been put right since

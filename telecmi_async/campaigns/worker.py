@@ -82,6 +82,8 @@ class Worker(WorkerControl):
         self.limits = limits or ledger
         self._require_events = require_events
         self._runner = service._runner  # noqa: SLF001  # the seam for campaigns
+        #: Whether the service takes its starts from shared limits, too: then it must not run.
+        self.shares_limits = self._runner.shares_limits
         #: Whether the ledger answers.
         self.ledger_health = LedgerHealth(
             campaign, name or secrets.token_hex(8), on_lost=self.fail

@@ -173,6 +173,34 @@ async def test_a_server_without_a_pooler_is_recognised(schema: str) -> None:
         )
 
 
+@pytest.mark.parametrize("together", [1, 3])
+@pytest.mark.parametrize("is_pooled", [False, True])
+async def test_a_server_that_ends_a_pipeline_is_asked_again(
+    pooler: PgBouncer, schema: str, *, is_pooled: bool, together: int
+) -> None:
+    """Queries whose server shuts down are repeated, as ones that may have been done.
+
+    psycopg hides that the server ended the connection behind an error of its own.
+    """
+    url, answers = (pooler if is_pooled else shared()).url(), dict[str, str]()
+    async with PostgresLedger(url, schema=schema) as ledger:
+
+        async def ask(name: str) -> None:
+            answers[name] = await ledger._queries.value(
+                "SELECT CASE WHEN v.again THEN v.name ELSE"
+                " pg_terminate_backend(pg_backend_pid())::text END"
+                " FROM (VALUES (%s, %s)) AS v (name, again)",
+                name,
+                takes_again=True,
+            )
+
+        async with anyio.create_task_group() as tasks:
+            for n in range(together):
+                tasks.start_soon(ask, f"query {n}")
+
+    assert answers == {f"query {n}": f"query {n}" for n in range(together)}
+
+
 async def test_a_pooler_that_restarts_is_waited_for(pooler: PgBouncer, schema: str) -> None:
     """Queries go on when the pooler is back, and fail in time if it is not."""
     async with PostgresLedger(pooler.url(), schema=schema, timeout=10) as ledger:

@@ -394,12 +394,15 @@ async def test_limits_that_cannot_work_are_refused(
         RateLimit(1, shared="")
 
 
-async def test_the_service_of_a_campaign_has_no_limits() -> None:
-    """Each call would take two starts, so the limits belong to the campaign."""
+async def test_the_service_of_a_campaign_that_is_run_has_no_limits() -> None:
+    """Each call would take two starts; a campaign that only records events takes none."""
     ledger, telecmi = MemoryLedger(), FakeTelecmi()
-    async with telecmi.service(limits=ledger, rate=RateLimit(1)) as service:
+    async with (
+        telecmi.service(limits=ledger, rate=RateLimit(1)) as service,
+        Campaign(ledger, service, "spring", CampaignSettings(flow=FLOW)) as campaign,
+    ):
         with pytest.raises(ConfigurationError, match="give them to the campaign"):
-            Campaign(ledger, service, "spring", CampaignSettings(flow=FLOW))
+            await campaign.run()
 
 
 # -- channels

