@@ -88,9 +88,9 @@ def main() -> None:
     found: dict[str, list[float]] = {name: [] for name in ready}
     for turn in range(given.rounds + 1):
         for name, observer in ready.items():
-            taken = asyncio.run(seconds(given.calls, observer))
+            each = asyncio.run(seconds(given.calls, observer))
             if turn:  # the first warms up
-                found[name].append(taken * 1e6)
+                found[name].append(each * 1e6)
     plain = found["none"]
     print(f"{'observer':<20}{'µs a call':>12}{'more than without':>20}{'range':>16}")
     for name, taken in found.items():

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 _WAIT_INTERRUPTED = InterruptNotice(
     "Interrupted: only the waiting ended. The call goes on; await it again, or cancel() it."
 )
+_NOT_STARTED = "the call could not be started; no phone rang"
 _LOST = Verdict(Outcome.UNKNOWN, "interrupted while the request was under way")
 
 
@@ -177,16 +178,18 @@ class Call:
         return notify.text("call_queued", observed)
 
     def notify(self, method: str, *given: object) -> None:
-        """Notify the observer, if there is one, of the call as it is now."""
-        if self._notify is not None and self.observed is not None:
-            self.placement.show(self.observed)
+        """Notify the observer, if there is one."""
+        if self._notify is not None:
             self._notify(method, self.observed, *given)
 
     def never_began(self, error: BaseException) -> None:
-        """Notify the observer of a call that cannot be placed."""
-        if self._notify is not None and self.observed is not None:
-            self.observed.status, self.observed.error = "invalid", type(error).__name__
-            self._notify("call_settled", self.observed)
+        """Notify the observer of a call that cannot be started; its caller gets the error."""
+        if self._notify is not None:
+            self._seen = True
+            self.placement.fail(
+                error if isinstance(error, errors.InvalidCall) else errors.NotSent(_NOT_STARTED)
+            )
+            self.notify("call_settled")
 
     # -- placement
 

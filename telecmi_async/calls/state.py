@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from telecmi_async.calls.verdict import Verdict
     from telecmi_async.events import CallState
-    from telecmi_async.observer import ObservedCall
 
 
 @unique
@@ -162,14 +161,6 @@ class PlacementState:
                 seconds=seconds,
             ),
         )
-
-    def show(self, observed: ObservedCall) -> None:
-        """Show an observer how placing the call ended."""
-        observed.status = self.status.value
-        observed.request_id = self.request_id
-        observed.attempts = self.begun
-        observed.may_be_duplicate = self.may_be_duplicate
-        observed.error = None if self.error is None else type(self.error).__name__
 
     def note_duplicate(self) -> bool:
         """Note that TeleCMI placed the call twice; False if that was noted before."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 
@@ -11,39 +11,97 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from telecmi_async.attempt import Attempt
+    from telecmi_async.errors import TelecmiError
 
 
-@attrs.define(eq=False, kw_only=True)
+class _Placement(Protocol):
+    """What is shown of placing a call."""
+
+    status: Any
+    request_id: str | None
+    begun: int
+    may_be_duplicate: bool
+    error: TelecmiError | None
+
+
+class _Call(Protocol):
+    """What is shown of a call; `telecmi_async.calls.call.Call` has all of it."""
+
+    region: Any
+
+    @property
+    def placement(self) -> _Placement: ...
+
+    @property
+    def reference(self) -> str: ...
+
+
 class ObservedCall:
     """What an observer sees of one call: no number, no call flow, no secret.
 
-    Args:
-        reference: The call's own random id, which logs show as well.
-        region: The endpoint: ``"india"`` or ``"global"``.
-        address: The address of the API that its requests go to.
-        campaign: The campaign's name, if it is a campaign's call.
-        polled: Whether its records are looked up (`CdrPoller`), and no receiver is sent them.
-        loaded_in: The trace context in which the contact was loaded, a W3C ``traceparent``.
-        status: How placing it ended, a value of `CallStatus`, once it is settled.
-        request_id: TeleCMI's id, once it is known.
-        attempts: How many requests were started.
-        may_be_duplicate: Whether TeleCMI may have placed it twice.
-        error: The name of the error's class, if it was not accepted.
-        data: The observer's own: whatever it keeps with the call.
+    It shows the call as it is now. ``data`` is the observer's own: whatever it keeps with the call.
     """
 
-    reference: str
-    region: str
-    address: str
-    campaign: str | None = None
-    loaded_in: str | None = None
-    polled: bool = False
-    status: str = "queued"
-    request_id: str | None = None
-    attempts: int = 0
-    may_be_duplicate: bool = False
-    error: str | None = None
-    data: Any = None
+    __slots__ = ("_call", "address", "campaign", "data", "loaded_in", "polled")
+
+    def __init__(
+        self,
+        call: _Call,
+        *,
+        address: str,
+        campaign: str | None = None,
+        loaded_in: str | None = None,
+        polled: bool = False,
+    ) -> None:
+        self._call = call
+        #: The address of the API that its requests go to.
+        self.address = address
+        #: The campaign's name, if it is a campaign's call.
+        self.campaign = campaign
+        #: The trace context in which the contact was loaded, a W3C ``traceparent``.
+        self.loaded_in = loaded_in
+        #: Whether its records are looked up (`CdrPoller`), and no receiver is sent them.
+        self.polled = polled
+        self.data: Any = None
+
+    def __repr__(self) -> str:
+        return f"<ObservedCall {self.reference} {self.status}>"
+
+    @property
+    def reference(self) -> str:
+        """The call's own random id, which logs show as well."""
+        return self._call.reference
+
+    @property
+    def region(self) -> str:
+        """The endpoint: ``"india"`` or ``"global"``."""
+        return str(self._call.region)
+
+    @property
+    def status(self) -> str:
+        """Where it is, or how placing it ended: a value of `CallStatus`."""
+        return str(self._call.placement.status)
+
+    @property
+    def request_id(self) -> str | None:
+        """TeleCMI's id, once it is known."""
+        return self._call.placement.request_id
+
+    @property
+    def attempts(self) -> int:
+        """How many requests were started."""
+        return self._call.placement.begun
+
+    @property
+    def may_be_duplicate(self) -> bool:
+        """Whether TeleCMI may have placed it twice."""
+        return self._call.placement.may_be_duplicate
+
+    @property
+    def error(self) -> str | None:
+        """The name of the error's class, if it was not accepted."""
+        error = self._call.placement.error
+        return None if error is None else type(error).__name__
 
 
 @attrs.frozen(kw_only=True)

@@ -262,8 +262,7 @@ class CallRunner:
         if self.notify is None:
             return None
         observed = ObservedCall(
-            reference=call.reference,
-            region=str(call.region),
+            call,
             address=url,
             campaign=origin.campaign,
             loaded_in=origin.loaded_in,

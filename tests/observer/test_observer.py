@@ -180,10 +180,10 @@ async def test_a_contact_keeps_its_own_trace(telecmi_simulator: Simulator) -> No
     assert (seen[-1].slowdown, seen[-1].breaker_open) == (1.0, False)
 
 
+@pytest.mark.telecmi(latency=1.0)
 async def test_a_service_can_be_read_until_it_is_closed(telecmi_simulator: Simulator) -> None:
     """`service_opened` hands over what reads how many calls wait and are in flight."""
     observer = Everything()
-    telecmi_simulator.latency = 1.0
     async with telecmi_simulator.service(
         from_=FROM, observer=observer, rate=RateLimit(max_in_flight=2, max_live_calls=9)
     ) as service:
@@ -219,3 +219,21 @@ def test_an_asynchronous_method_is_rejected() -> None:
 
     with pytest.raises(ConfigurationError, match=r"observer\.call_settled must be a plain"):
         CallService(2222226, "a-secret", observer=Asynchronous())
+
+
+async def test_an_observer_that_does_nothing_changes_nothing(
+    telecmi_simulator: Simulator,
+) -> None:
+    """The base class is an observer, and gives neither calls nor contacts a trace."""
+    ledger = MemoryLedger()
+    async with telecmi_simulator.service(
+        from_=FROM, observer=Observer(), reference=True
+    ) as service:
+        campaign = Campaign(ledger, service, "spring", settings())
+        await campaign.load(contacts(1))
+        state = await campaign.run()
+
+    assert state.sends == 1
+    (call,) = telecmi_simulator.calls
+    assert list(call.extra_params or {}) == ["tcm_reference"]
+    assert [sorted(each.columns) async for each in ledger.contacts("spring")] == [["name"]]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 import re
+import sys
 from typing import Any
 
 import anyio
@@ -16,12 +18,19 @@ from opentelemetry.sdk.metrics import MeterProvider
 from prometheus_client import generate_latest
 from recorded_telemetry import Recorded
 
-from telecmi_async import Hangup, RateLimit, Receiver, RetryPolicy, Speak
+from telecmi_async import (
+    ConfigurationError,
+    Hangup,
+    RateLimit,
+    Receiver,
+    RetryPolicy,
+    Speak,
+)
 from telecmi_async._internal.secrets import Secret
 from telecmi_async.campaigns import Campaign
 from telecmi_async.errors import CallNotPlaced, CallOutcomeUnknown
 from telecmi_async.events.reference import References, new_reference
-from telecmi_async.observer import ObservedCampaign
+from telecmi_async.observer import ObservedCampaign, ObservedDelivery
 from telecmi_async.service import CdrPoller
 from telecmi_async.simulator import Fault, Simulator
 from telecmi_async.telemetry import METRICS, OpenTelemetryObserver
@@ -186,3 +195,26 @@ async def test_records_that_are_looked_up_are_measured(telecmi_simulator: Simula
     ((labels, (count, seconds)),) = seen.metrics()["telecmi.call.talk_time"]
     assert labels == {"telecmi.answered": True}
     assert (count, seconds) == (1, result.talk_seconds)
+
+
+def test_the_record_of_a_second_leg_costs_and_does_not_talk() -> None:
+    """A call was talked once, however many legs it was bridged to."""
+    seen = Recorded()
+    for leg in ("a", "b"):
+        seen.observer.delivered(
+            ObservedDelivery(
+                result="accepted", kind="CallRecord", leg=leg, talk_seconds=7, cost=0.5
+            )
+        )
+
+    assert seen.metrics()["telecmi.call.talk_time"] == [({"telecmi.answered": False}, (1, 7))]
+    assert seen.metrics()["telecmi.call.cost"] == [({}, 1.0)]
+
+
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without OpenTelemetry's API the error says what to install."""
+    monkeypatch.setitem(sys.modules, "opentelemetry.trace", None)
+    monkeypatch.delitem(sys.modules, "telecmi_async.telemetry.otel")
+
+    with pytest.raises(ConfigurationError, match=r"pip install 'telecmi-async\[otel\]'"):
+        importlib.import_module("telecmi_async.telemetry.otel")

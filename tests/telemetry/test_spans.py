@@ -21,6 +21,7 @@ from telecmi_async._internal.secrets import Secret
 from telecmi_async.campaigns import Campaign
 from telecmi_async.errors import CallCancelled, CallOutcomeUnknown, InvalidCall
 from telecmi_async.events.reference import References, new_reference
+from telecmi_async.observer import ObservedDelivery
 from telecmi_async.simulator import Fault, Simulator, Webhooks
 from telecmi_async.telemetry import OpenTelemetryObserver
 
@@ -204,3 +205,23 @@ async def test_a_forged_trace_is_no_link() -> None:
         await receiver.handle("POST", f"/{TOKEN}", {}, json.dumps(body).encode())
 
     assert [linked(span) for span in seen.spans("telecmi.webhook")] == [[], [(1, 2)]]
+
+
+async def test_a_call_that_may_be_a_duplicate_says_so(telecmi_simulator: Simulator) -> None:
+    """A gateway's 502 that is repeated may have been placed before."""
+    seen = Recorded()
+    telecmi_simulator.faults.add(Fault("gateway_502", to=19170000001, attempts=1))
+    async with telecmi_simulator.service(from_=FROM, observer=seen.observer) as service:
+        await service.make_call(to=19170000001, pcmo=FLOW)
+
+    assert facts(seen.span("telecmi.call"))["telecmi.may_be_duplicate"] is True
+
+
+async def test_an_invalid_context_is_no_link() -> None:
+    """A trace context of zeros, which the standard forbids, makes no link."""
+    seen = Recorded()
+    for digit in (0, 1):
+        trace = f"00-{digit:032x}-{digit:016x}-00"
+        seen.observer.delivered(ObservedDelivery(result="accepted", kind="X", trace=trace))
+
+    assert [linked(span) for span in seen.spans()] == [[], [(1, 1)]]
