@@ -49,6 +49,8 @@ ENTRY = re.compile(
 )
 # For people who implement a store, serve the simulator, or bring an event loop.
 RARELY_MADE = {"ConnectionLimits", "LegState", "StoredEvent", "VirtualClockLoop"}
+# The code of a page that needs servers or large packages is run by a test that the page names.
+WITH_SERVERS = re.compile(r"<!-- with servers: (\S+) runs its code -->")
 FENCE = re.compile(r"^ *```([^\n`]*)\n.*?^ *```$", re.MULTILINE | re.DOTALL)
 
 
@@ -108,9 +110,15 @@ def account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def pages_for(*, asyncio_only: bool) -> list[Path]:
-    """Return the pages that contain code, for both event loops or for asyncio alone."""
-    marked = {page: "<!-- asyncio only" in page.read_text(encoding="utf-8") for page in PAGES}
-    return [page for page in PAGES if any(blocks_of(page)) and marked[page] is asyncio_only]
+    """Return the pages whose code runs here, for both event loops or for asyncio alone."""
+    texts = {page: page.read_text(encoding="utf-8") for page in PAGES}
+    return [
+        page
+        for page, text in texts.items()
+        if any(blocks_of(page))
+        and ("<!-- asyncio only" in text) is asyncio_only
+        and not WITH_SERVERS.search(text)
+    ]
 
 
 async def run(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -141,6 +149,22 @@ async def test_every_python_block_runs(page: Path, capsys: pytest.CaptureFixture
 async def test_pages_about_asyncio_run(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The code of pages about asyncio runs unchanged on asyncio."""
     await run(page, capsys)
+
+
+@pytest.mark.source
+def test_code_that_needs_servers_is_run_elsewhere() -> None:
+    """Each page that is left out here names a test that runs each of its sections."""
+    named = {
+        page.name: match[1]
+        for page in PAGES
+        if (match := WITH_SERVERS.search(page.read_text(encoding="utf-8")))
+    }
+
+    assert len(named) == 3
+    for page, path in named.items():
+        test = (ROOT / path).read_text(encoding="utf-8")
+        assert f'PAGE = "{page}"' in test
+        assert "sections_of(PAGE)" in test
 
 
 @pytest.mark.source

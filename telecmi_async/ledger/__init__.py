@@ -11,6 +11,7 @@ from telecmi_async.ledger.changes import (
 )
 from telecmi_async.ledger.idempotency import IdempotencyKeys, KeyedCall, KeyState
 from telecmi_async.ledger.postgres.ledger import PostgresLedger
+from telecmi_async.ledger.postgres.load_request import load_request
 from telecmi_async.ledger.protocol import Ledger
 from telecmi_async.ledger.records import (
     CampaignState,
@@ -59,6 +60,7 @@ __all__ = [
     "SettingsRevision",
     "SqliteLedger",
     "Withdrawn",
+    "load_request",
 ]
 
 __dir__ = public_dir(__name__, __all__)

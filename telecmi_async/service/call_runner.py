@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import logging
 import warnings
+import weakref
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -106,7 +108,7 @@ class CallRunner:
             for tap in self._taps:
                 tap.open()
             if self.notify is not None:
-                self.notify("service_opened", self._read)
+                self.notify("service_opened", partial(_read, weakref.ref(self)))
 
     def start(
         self,
@@ -270,10 +272,8 @@ class CallRunner:
         )
         return call.observe(self.notify, observed)
 
-    def _read(self) -> ServiceReading | None:
+    def read(self) -> ServiceReading:
         """Return what the service is doing; any thread may ask."""
-        if self.closed:
-            return None
         placer, channels = self._parts.placer, self._parts.channels
         in_flight = placer.watch.in_flight
         return ServiceReading(
@@ -338,3 +338,9 @@ class CallRunner:
             for call in self.calls:
                 call.known()
                 call.report()
+
+
+def _read(runner: weakref.ref[CallRunner]) -> ServiceReading | None:
+    """Return what a service is doing; an observer keeps none alive that is closed or gone."""
+    found = runner()
+    return None if found is None or found.closed else found.read()

@@ -61,6 +61,8 @@ if TYPE_CHECKING:
 
 _SCOPE: Final = "telecmi_async"
 _ROOT: Final = Context()
+# Outcomes of calls whose request left.
+_SENT: Final = ("progress", "unknown")
 # Seconds after which a campaign that no worker of this process runs is no longer shown.
 _GONE: Final = 10.0
 # Characters of a campaign's name in a label.
@@ -225,8 +227,7 @@ class OpenTelemetryObserver(Observer):
         spans: _CallSpans = call.data
         proof = spans.settled_at != 0  # an event proved a call whose outcome was unknown
         if not proof:
-            with self._lock:  # several event loops may share an observer
-                self._ended_calls[call.status, call.region] += 1
+            self._count(call)
             spans.settled_at = time_ns()
         if not spans.call.is_recording() and not proof:
             return
@@ -248,6 +249,12 @@ class OpenTelemetryObserver(Observer):
         if call.error is not None:
             span.set_status(Status(StatusCode.ERROR, call.error))
         span.end()
+
+    def _count(self, call: ObservedCall) -> None:
+        """Count how a call ended, unless its idempotency key is of another process's call."""
+        if call.attempts or call.status not in _SENT:
+            with self._lock:  # several event loops may share an observer
+                self._ended_calls[call.status, call.region] += 1
 
     def _child(self, name: str, spans: _CallSpans, start_time: int | None = None) -> Span:
         context = set_span_in_context(spans.call, _ROOT)

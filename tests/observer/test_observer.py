@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import httpx
 import pytest
 from campaign_scene import contacts, settings
 from memory_ledger import MemoryLedger
@@ -237,3 +239,23 @@ async def test_an_observer_that_does_nothing_changes_nothing(
     (call,) = telecmi_simulator.calls
     assert list(call.extra_params or {}) == ["tcm_reference"]
     assert [sorted(each.columns) async for each in ledger.contacts("spring")] == [["name"]]
+
+
+def test_an_observer_keeps_no_service_alive(telecmi_simulator: Simulator) -> None:
+    """A service that was never closed is warned of, and collected, with an observer as well."""
+    observer = Everything()
+
+    async def forget() -> None:
+        client = httpx.AsyncClient(transport=telecmi_simulator.transport())
+        service = CallService(
+            2222226, telecmi_simulator.secret, from_=FROM, http_client=client, observer=observer
+        )
+        await service.make_call(to=TO, pcmo=[Hangup()])
+        await client.aclose()
+
+    with pytest.warns(ResourceWarning, match="was never closed"):
+        anyio.run(forget)
+        gc.collect()
+    (read,) = observer.given("service_opened")
+
+    assert read() is None

@@ -218,3 +218,16 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
     with pytest.raises(ConfigurationError, match=r"pip install 'telecmi-async\[otel\]'"):
         importlib.import_module("telecmi_async.telemetry.otel")
+
+
+async def test_a_keyed_call_counts_where_it_was_sent(telecmi_simulator: Simulator) -> None:
+    """Two processes with the same key have a span each, and one of them counts the call."""
+    processes, ledger = [Recorded(), Recorded()], MemoryLedger()
+    for seen in processes:
+        async with telecmi_simulator.service(
+            from_=FROM, observer=seen.observer, ledger=ledger
+        ) as service:
+            await service.make_call(to=TO, pcmo=[Hangup()], idempotency_key="order-42")
+
+    assert [len(seen.spans("telecmi.call")) for seen in processes] == [1, 1]
+    assert ["telecmi.calls" in seen.metrics() for seen in processes] == [True, False]

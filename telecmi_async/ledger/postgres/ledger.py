@@ -162,13 +162,13 @@ class PostgresLedger(PostgresLimits, PostgresSteering):
 
     async def load(self, name: str, contacts: Iterable[NewContact], *, by: str = "") -> Loaded:
         """Add contacts over a separate connection, 2,000 a transaction."""
-        campaign, source = await self._campaign(name), iter(contacts)
-        pipeline, operation = PostgresPipeline(self._connector), new_operation()
-        by = sanitize.clean(by)
+        await self._campaign(name)
+        source, operation = iter(contacts), new_operation()
+        pipeline = PostgresPipeline(self._connector)
         added = total = 0
         try:
             while batch := list(islice(source, _BATCH)):
-                added += await pipeline.do(jobs.loading(campaign, batch, operation, by))
+                added += await pipeline.do(jobs.loading(name, batch, operation, by))
                 total += len(batch)
             if total > _MANY:
                 await pipeline.do(jobs.vacuum)

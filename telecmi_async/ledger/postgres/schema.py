@@ -41,8 +41,7 @@ _MISSING: Final = """
     ORDER BY c.relname"""
 _ROLE: Final = """
     SELECT quote_ident(current_user), quote_ident(n.nspname),
-        has_schema_privilege(n.oid, 'USAGE'), quote_ident(current_database()),
-        has_database_privilege(current_database(), 'TEMPORARY'),
+        has_schema_privilege(n.oid, 'USAGE'),
         EXISTS (
             SELECT FROM pg_proc p
             WHERE p.pronamespace = n.oid AND NOT has_function_privilege(p.oid, 'EXECUTE')
@@ -136,16 +135,16 @@ def _run_scripts(connection: WatchedConnection, texts: list[str]) -> int:
     return made
 
 
-def missing_grants(connection: WatchedConnection, *, writes: bool, loads: bool = False) -> str:
+def missing_grants(connection: WatchedConnection, *, writes: bool) -> str:
     """Return which privileges this role lacks, with the statements to run; empty if none.
 
-    A worker's role ``writes``, a reader's does not; one that ``loads`` contacts needs more.
+    A worker's role ``writes``, a reader's does not.
     """
     name = connection.settings[0]
     row = connection.execute(_ROLE, (name,)).fetchone()
     if row is None:
         return ""
-    role, schema, uses, database, temporary, may_not_execute = row
+    role, schema, uses, may_not_execute = row
     given = [
         (table, privilege)
         for table, privileges in WORKER_GRANTS.items()
@@ -168,8 +167,6 @@ def missing_grants(connection: WatchedConnection, *, writes: bool, loads: bool =
     ]
     if may_not_execute:
         statements.append(f"GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA {schema} TO {role};")
-    if loads and not temporary:
-        statements.append(f"GRANT TEMPORARY ON DATABASE {database} TO {role};")
     if not statements:
         return ""
     return (
@@ -199,7 +196,7 @@ def failure_of(
     try:
         if lost := _lost(connector, connection):
             return lost
-        missing = missing_grants(connection, writes=True, loads=True)
+        missing = missing_grants(connection, writes=True)
     except Exception as other:  # noqa: BLE001  # the server does not answer: nothing is known
         del other
         missing = ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import types
 from contextlib import asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,7 @@ from django.test.utils import (  # type: ignore[import-untyped]  # Django has no
 )
 from fake_store import record, signed
 from fake_telecmi import FLOW, TO, FakeTelecmi
-from project_paths import docs_page
+from page_code import code_under
 from webhook_posts import DIGITS, JSON, TOKEN, Request
 
 from telecmi_async import Receiver
@@ -39,26 +38,16 @@ pytestmark = [
 ]
 
 
-PAGE = docs_page("webhooks.md").read_text(encoding="utf-8")
-BLOCK = re.compile(r"^(?:```|<!-- )python\n(.*?)^(?:```|-->)$", re.MULTILINE | re.DOTALL)
+PAGE = "webhooks.md"
 ANY_LOOP = ["FastAPI", "Starlette"]
 ASYNCIO = ["Litestar", "Quart", "Django", "A Django view", "aiohttp"]
 
 
-def code_under(heading: str) -> str:
-    """Return the code of one section of the page, with the parts hidden from readers."""
-    blocks: list[str] = BLOCK.findall(
-        PAGE.partition(f"\n### {heading}\n")[2].partition("\n##")[0]
-    )
-    assert blocks, f"docs/how-to/webhooks.md says nothing of {heading}"
-    return "\n".join(blocks)
-
-
 def build(framework: str, receiver: Receiver) -> dict[str, Any]:
     """Run the page's code for a framework around a receiver, and return its names."""
-    code = "from telecmi_async import CallService\n" + code_under(framework)
+    code = "from telecmi_async import CallService\n" + code_under(PAGE, framework)
     if framework == "A Django view":
-        code = code_under("Django") + code
+        code = code_under(PAGE, "Django") + code
     names: dict[str, Any] = {"__name__": "docs_webhooks", "receiver": receiver}
     exec(compile(code, f"docs/how-to/webhooks.md, {framework}", "exec"), names)
     return names
