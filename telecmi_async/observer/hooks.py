@@ -15,22 +15,14 @@ if TYPE_CHECKING:
 
 
 class _Placement(Protocol):
-    """What is shown of placing a call."""
+    """What is shown of a call; `telecmi_async.calls.state.PlacementState` has all of it."""
 
+    region: Any
     status: Any
     request_id: str | None
     begun: int
     may_be_duplicate: bool
     error: TelecmiError | None
-
-
-class _Call(Protocol):
-    """What is shown of a call; `telecmi_async.calls.call.Call` has all of it."""
-
-    region: Any
-
-    @property
-    def placement(self) -> _Placement: ...
 
     @property
     def reference(self) -> str: ...
@@ -42,18 +34,18 @@ class ObservedCall:
     It shows the call as it is now. ``data`` is the observer's own: whatever it keeps with the call.
     """
 
-    __slots__ = ("_call", "address", "campaign", "data", "loaded_in", "polled")
+    __slots__ = ("_placement", "address", "campaign", "data", "loaded_in", "polled")
 
     def __init__(
         self,
-        call: _Call,
+        placement: _Placement,
         *,
         address: str,
         campaign: str | None = None,
         loaded_in: str | None = None,
         polled: bool = False,
     ) -> None:
-        self._call = call
+        self._placement = placement  # the call itself would be kept alive, as it has this
         #: The address of the API that its requests go to.
         self.address = address
         #: The campaign's name, if it is a campaign's call.
@@ -70,37 +62,37 @@ class ObservedCall:
     @property
     def reference(self) -> str:
         """The call's own random id, which logs show as well."""
-        return self._call.reference
+        return self._placement.reference
 
     @property
     def region(self) -> str:
         """The endpoint: ``"india"`` or ``"global"``."""
-        return str(self._call.region)
+        return str(self._placement.region)
 
     @property
     def status(self) -> str:
         """Where it is, or how placing it ended: a value of `CallStatus`."""
-        return str(self._call.placement.status)
+        return str(self._placement.status)
 
     @property
     def request_id(self) -> str | None:
         """TeleCMI's id, once it is known."""
-        return self._call.placement.request_id
+        return self._placement.request_id
 
     @property
     def attempts(self) -> int:
         """How many requests were started."""
-        return self._call.placement.begun
+        return self._placement.begun
 
     @property
     def may_be_duplicate(self) -> bool:
         """Whether TeleCMI may have placed it twice."""
-        return self._call.placement.may_be_duplicate
+        return self._placement.may_be_duplicate
 
     @property
     def error(self) -> str | None:
         """The name of the error's class, if it was not accepted."""
-        error = self._call.placement.error
+        error = self._placement.error
         return None if error is None else type(error).__name__
 
 
