@@ -195,6 +195,8 @@ class Call:
     def record(self, verdict: Verdict, seconds: float) -> None:
         """Note the verdict on a request that took ``seconds``."""
         self.placement.record(verdict, seconds)
+        if attempts := self.placement.attempts:  # not if its event loop was closed
+            self.notify("attempt_ended", attempts[-1])
         tracking = self.tracking
         if (
             tracking is not None
@@ -360,8 +362,6 @@ class Call:
         fresh = self._add(key, event, size=size, now=now, proven=proven)
         if fresh:
             log.log_event(self, event, before)
-            if self.observed is not None and end_of(self.state) not in {None, end_of(before)}:
-                self.notify("call_ended", end_of(self.state))
         twin = self._tracked().twin
         if twin is not None:
             fresh |= twin._add(key, event, size=size, now=now, proven=False)  # noqa: SLF001  # it is a Call
@@ -369,10 +369,13 @@ class Call:
 
     def _add(self, key: str, event: Event, *, size: int, now: float, proven: bool) -> bool:
         tracking = self._tracked()
+        before = tracking.history.state
         if not tracking.history.add(key, event, size=size, now=now):
             return False
         if proven:
             self._take_proof(event.request_id or "")
+        if self.observed is not None and end_of(self.state) not in {None, end_of(before)}:
+            self.notify("call_ended", end_of(self.state))
         if self.is_ended_by(event):
             tracking.watcher.call_ended(self)
         return True

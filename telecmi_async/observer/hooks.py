@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 
+from telecmi_async._internal.messages import shown_id
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -76,8 +78,9 @@ class ObservedCall:
 
     @property
     def request_id(self) -> str | None:
-        """TeleCMI's id, once it is known."""
-        return self._placement.request_id
+        """TeleCMI's id, once it is known, as logs show it."""
+        found = self._placement.request_id
+        return None if found is None else shown_id(found)
 
     @property
     def attempts(self) -> int:
@@ -125,7 +128,7 @@ class ObservedDelivery:
             ``"deferred"``.
         kind: The kind of event, such as ``"CallRecord"``; "" if there is none.
         reference: The call's own id, if the event carries it and its code is right.
-        request_id: TeleCMI's id for the call.
+        request_id: TeleCMI's id for the call, as logs show it.
         trace: The trace context that the call was sent with, if the reference is right.
         lag: Seconds from the event's own time to its arrival; ``None`` without such a time.
         answered: Whether the leg was answered, of a new record.
@@ -256,7 +259,7 @@ class Observer:
         """Note the end of a call whose handle is still in use, and again as more of it is known."""
 
     def delivered(self, delivery: ObservedDelivery) -> None:
-        """Note what a receiver was sent, or what a `CdrPoller` found."""
+        """Note what a receiver was sent; of records that a `CdrPoller` finds, see `call_ended`."""
 
     def campaign_seen(self, campaign: ObservedCampaign) -> None:
         """Note what a campaign is doing, about once a second while a worker runs."""

@@ -15,6 +15,7 @@ from campaign_scene import contacts, settings
 from memory_ledger import MemoryLedger
 
 from telecmi_async import CallService, ConfigurationError, Hangup, RateLimit, Receiver
+from telecmi_async.calls.state import PlacementState
 from telecmi_async.campaigns import Campaign
 from telecmi_async.ledger import NewContact
 from telecmi_async.observer import ObservedCall, Observer
@@ -313,3 +314,13 @@ def test_an_observer_keeps_no_service_alive(telecmi_simulator: Simulator) -> Non
     (read,) = observer.given("service_opened")
 
     assert read() is None
+
+
+def test_an_id_that_is_a_number_is_masked() -> None:
+    """TeleCMI's ids are shown as in logs: one that could be a number is not shown."""
+    placement = PlacementState()
+    call = ObservedCall(placement, address="https://example.com")
+    assert call.request_id is None
+
+    placement.accept(str(TO))
+    assert call.request_id == "•••••••0001"
