@@ -161,7 +161,8 @@ async def test_a_call_that_was_found_by_its_id_first(telecmi_simulator: Simulato
     ) as service:
         call = service.make_call(to=19170000001, pcmo=FLOW)
         await anyio.sleep(1)
-        await service.handle_for(telecmi_simulator.calls[0].request_id).ended()
+        found = service.handle_for(telecmi_simulator.calls[0].request_id)
+        await found.ended()
         assert call.status == "sending"
         await call
 
