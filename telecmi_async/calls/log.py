@@ -37,7 +37,11 @@ class LoggedCall(Protocol):
     """What the log shows of a call; `telecmi_async.calls.call.Call` has all of it."""
 
     placement: PlacementState
-    region: Region | None
+
+    @property
+    def region(self) -> Region | None:
+        """The region of its endpoint, if it is known."""
+        ...
 
     @property
     def request(self) -> object:
