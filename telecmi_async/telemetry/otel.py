@@ -9,16 +9,10 @@ in which the contact was loaded: a load may be followed by a hundred thousand ca
 
 from __future__ import annotations
 
-from collections import Counter as Counted
-from functools import partial
-from operator import attrgetter
-from threading import Lock
-from time import monotonic, time_ns
+from time import time_ns
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
-from weakref import WeakKeyDictionary
 
-from telecmi_async._internal.messages import mask_in
 from telecmi_async.attempt import Outcome
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.observer import Observer
@@ -26,7 +20,7 @@ from telecmi_async.telemetry import metrics as m
 
 try:
     from opentelemetry.context import Context
-    from opentelemetry.metrics import CallbackOptions, Observation, get_meter_provider
+    from opentelemetry.metrics import get_meter_provider
     from opentelemetry.trace import (
         Link,
         SpanContext,
@@ -38,13 +32,15 @@ try:
         get_tracer_provider,
         set_span_in_context,
     )
+
+    from telecmi_async.telemetry.gauges import gauges_of, label_of
 except ImportError:
     raise ConfigurationError(
         "telemetry needs opentelemetry-api: pip install 'telecmi-async[otel]'"
     ) from None
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from opentelemetry.metrics import Counter, Histogram, Meter, MeterProvider
     from opentelemetry.trace import Span, TracerProvider
@@ -64,32 +60,9 @@ _SCOPE: Final = "telecmi_async"
 _ROOT: Final = Context()
 # Outcomes of calls whose request left.
 _SENT: Final = ("progress", "unknown")
-# Seconds after which a campaign that no worker of this process runs is no longer shown.
-_GONE: Final = 10.0
-# Characters of a campaign's name in a label.
-_LONGEST: Final = 64
 # Seconds: of waiting and requests, and of talking.
 _BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900)
 _TALK_BUCKETS: Final = (1, 5, 10, 20, 30, 60, 120, 180, 300, 600, 1200, 1800, 3600)
-
-_SERVICE_GAUGES: Final[tuple[tuple[Metric, Callable[[ServiceReading], float | None]], ...]] = (
-    (m.CALLS_WAITING, attrgetter("waiting")),
-    (m.IN_FLIGHT, attrgetter("in_flight")),
-    (m.LIVE, attrgetter("live")),
-    (m.LIVE_LIMIT, attrgetter("live_limit")),
-    (m.RETRIES_LEFT, attrgetter("retries_left")),
-)
-_CAMPAIGN_GAUGES: Final[
-    tuple[tuple[Metric, Callable[[ObservedCampaign], float | None]], ...]
-] = (
-    (m.ANSWER_RATE, attrgetter("answer_rate")),
-    (m.CAMPAIGN_COST, attrgetter("cost")),
-    (m.CAMPAIGN_UNKNOWN, lambda each: each.contacts.get("unknown", 0)),
-    (m.CAMPAIGN_RATE, attrgetter("rate")),
-    (m.CAMPAIGN_LIMIT, attrgetter("live_limit")),
-    (m.BREAKER_OPEN, lambda each: int(each.breaker_open)),
-    (m.SLOWDOWN, attrgetter("slowdown")),
-)
 
 
 class _CallSpans:
@@ -104,22 +77,6 @@ class _CallSpans:
         #: When placing it ended, likewise; 0 before.
         self.settled_at = 0
         self.ended = False
-
-
-class _Measured:
-    """What all observers of a meter provider measured: it ignores a second gauge of a name."""
-
-    def __init__(self) -> None:
-        self.services: dict[Callable[[], ServiceReading | None], None] = {}
-        # By a campaign's name, when it was seen, and how.
-        self.campaigns: dict[str, tuple[float, ObservedCampaign]] = {}
-        # How many calls ended, by outcome and region: cheaper than a counter of the SDK's.
-        self.calls: Counted[tuple[str, str]] = Counted()
-        self.lock = Lock()  # several event loops may share an observer
-
-
-# By meter provider, or that class: the program's own provider may be set later.
-_MEASURED: Final[WeakKeyDictionary[object, _Measured]] = WeakKeyDictionary()
 
 
 class OpenTelemetryObserver(Observer):
@@ -167,19 +124,7 @@ class OpenTelemetryObserver(Observer):
         self._attempt_time = _histogram(meter, m.ATTEMPT_TIME)
         self._talk_time = _histogram(meter, m.TALK_TIME, _TALK_BUCKETS)
         self._lag = _histogram(meter, m.LAG)
-        mine = _Measured()
-        self._measured = _MEASURED.setdefault(meter_provider or _Measured, mine)
-        if self._measured is not mine:
-            return
-        for metric, of_service in _SERVICE_GAUGES:
-            _gauge(meter, metric, partial(self._service_sums, of_service))
-        for metric, of_campaign in _CAMPAIGN_GAUGES:
-            _gauge(meter, metric, partial(self._campaign_values, of_campaign))
-        _gauge(meter, m.CONTACTS, self._contacts)
-        _gauge(meter, m.DOING, self._statuses)
-        meter.create_observable_counter(
-            m.CALLS.name, [self._call_counts], m.CALLS.unit, m.CALLS.description
-        )
+        self._gauges = gauges_of(meter_provider, meter)
 
     # -- calls
 
@@ -253,7 +198,7 @@ class OpenTelemetryObserver(Observer):
             m.OUTCOME: call.status,
         }
         if call.campaign is not None:
-            attributes[m.CAMPAIGN] = _label(call.campaign)
+            attributes[m.CAMPAIGN] = label_of(call.campaign)
         if call.request_id is not None:
             attributes["telecmi.request_id"] = call.request_id
         if call.may_be_duplicate:
@@ -269,8 +214,7 @@ class OpenTelemetryObserver(Observer):
     def _count(self, call: ObservedCall) -> None:
         """Count how a call ended, unless its idempotency key is of another process's call."""
         if call.attempts or call.status not in _SENT:
-            with self._measured.lock:
-                self._measured.calls[call.status, call.region] += 1
+            self._gauges.count(call.status, call.region)
 
     def _child(self, name: str, spans: _CallSpans, start_time: int | None = None) -> Span:
         context = set_span_in_context(spans.call, _ROOT)
@@ -335,57 +279,11 @@ class OpenTelemetryObserver(Observer):
 
     def service_opened(self, read: Callable[[], ServiceReading | None]) -> None:
         """Measure a service until it is closed."""
-        for each in tuple(self._measured.services):  # perhaps no gauge is ever read
-            if each() is None:
-                self._measured.services.pop(each, None)
-        self._measured.services[read] = None
+        self._gauges.add_service(read)
 
     def campaign_seen(self, campaign: ObservedCampaign) -> None:
         """Measure a campaign until it is seen no more."""
-        self._measured.campaigns[campaign.name] = (monotonic(), campaign)
-
-    def _call_counts(self, _: CallbackOptions) -> Iterable[Observation]:
-        for (outcome, region), count in tuple(self._measured.calls.items()):
-            yield Observation(count, {m.OUTCOME: outcome, m.REGION: region})
-
-    def _service_sums(
-        self, of: Callable[[ServiceReading], float | None], _: CallbackOptions
-    ) -> Iterable[Observation]:
-        """Return the sum over all open services that have a value."""
-        readings = [(read, read()) for read in tuple(self._measured.services)]
-        for read, reading in readings:
-            if reading is None:
-                self._measured.services.pop(read, None)
-        values = [of(reading) for _, reading in readings if reading is not None]
-        known = [value for value in values if value is not None]
-        return [Observation(sum(known))] if known else []
-
-    def _seen(self) -> Iterable[ObservedCampaign]:
-        now = monotonic()
-        for name, (at, campaign) in tuple(self._measured.campaigns.items()):
-            if now - at > _GONE:
-                self._measured.campaigns.pop(name, None)
-            else:
-                yield campaign
-
-    def _campaign_values(
-        self, of: Callable[[ObservedCampaign], float | None], _: CallbackOptions
-    ) -> Iterable[Observation]:
-        for campaign in self._seen():
-            if (value := of(campaign)) is not None:
-                yield Observation(value, {m.CAMPAIGN: _label(campaign.name)})
-
-    def _contacts(self, _: CallbackOptions) -> Iterable[Observation]:
-        for campaign in self._seen():
-            for state, count in campaign.contacts.items():
-                labels = {m.CAMPAIGN: _label(campaign.name), m.CONTACT_STATE: state}
-                yield Observation(count, labels)
-
-    def _statuses(self, _: CallbackOptions) -> Iterable[Observation]:
-        for each in self._seen():
-            yield Observation(
-                1, {m.CAMPAIGN: _label(each.name), m.CAMPAIGN_STATUS: each.status}
-            )
+        self._gauges.add_campaign(campaign)
 
     def _address(self, url: str) -> dict[str, AttributeValue]:
         """Return the attributes of a request to an address."""
@@ -411,17 +309,6 @@ def _histogram(meter: Meter, metric: Metric, buckets: Sequence[float] = _BUCKETS
         metric.description,
         explicit_bucket_boundaries_advisory=buckets,
     )
-
-
-def _gauge(
-    meter: Meter, metric: Metric, read: Callable[[CallbackOptions], Iterable[Observation]]
-) -> None:
-    meter.create_observable_gauge(metric.name, [read], metric.unit, metric.description)
-
-
-def _label(name: str) -> str:
-    """Return a campaign's name as a label: short, and without a number."""
-    return mask_in(name)[:_LONGEST]
 
 
 def _known(

@@ -203,7 +203,7 @@ async def test_a_campaign_that_is_seen_no_more_is_shown_no_more(
 ) -> None:
     """Its gauges end some seconds after its last worker of this process."""
     seen, now = Recorded(), 100.0
-    monkeypatch.setattr("telecmi_async.telemetry.otel.monotonic", lambda: now)
+    monkeypatch.setattr("telecmi_async.telemetry.gauges.monotonic", lambda: now)
     seen.observer.campaign_seen(
         ObservedCampaign(
             name="spring",
