@@ -201,8 +201,10 @@ class Observer:
     """Does nothing; override what you need.
 
     All methods are plain functions, called in the event loop that the call or webhook belongs to,
-    and should return at once. What one raises is logged, and changes no call. A call that is
-    found by its ``request_id`` or its reference, and was made earlier, is not observed.
+    and should return at once. What one raises is logged, and changes no call; `KeyboardInterrupt`
+    and `SystemExit` alone are raised. A method may make and cancel calls: the methods that this
+    causes are called after it, except for `call_queued`. A call that is found by its
+    ``request_id`` or its reference, and was made earlier, is not observed.
 
     Example:
         Count how calls end::

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections import deque
+from threading import get_ident
 from typing import Any, Final, NamedTuple, cast
 
 from telecmi_async._internal.secrets import log_failure
@@ -28,16 +30,43 @@ class Notifier:
     """Calls an observer, and keeps what it raises away from calls.
 
     The first failure of each method is logged with its traceback, and no other.
+
+    What a method does may have others called: it cancels calls, for example. These are called once
+    it has returned, since a hundred calls that cancel one another would exceed Python's stack, in
+    the middle of a cancellation.
     """
 
-    __slots__ = ("_failed", "_observer")
+    __slots__ = ("_failed", "_later", "_observer")
 
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
         self._failed: set[str] = set()
+        # By thread in which a method is running: what is to be called next.
+        self._later: dict[int, deque[tuple[str, tuple[object, ...]]]] = {}
 
-    def __call__(self, method: str, *given: object) -> Any:
-        """Call a method; return ``None`` if it fails."""
+    def __call__(self, method: str, *given: object) -> None:
+        """Call a method, now or once the one that is running has returned."""
+        later = self._later.get(get_ident())
+        if later is None:
+            self._call_first(method, *given)
+        else:
+            later.append((method, given))
+
+    def _call_first(self, method: str, *given: object) -> Any:
+        """Call a method while none is running in this thread, and then those that it caused."""
+        here = get_ident()
+        later = self._later[here] = deque()
+        try:
+            result = self._call(method, *given)
+            while later:
+                following, values = later.popleft()
+                self._call(following, *values)
+        finally:
+            del self._later[here]
+        return result
+
+    def _call(self, method: str, *given: object) -> Any:
+        """Call a method now; return ``None`` if it fails."""
         try:
             return getattr(self._observer, method)(*given)
         except (KeyboardInterrupt, SystemExit):
@@ -52,7 +81,8 @@ class Notifier:
 
     def text(self, method: str, *given: object) -> str | None:
         """Call a method that returns a trace context; return ``None`` for anything else."""
-        return trace_context_of(self(method, *given))
+        call = self._call if get_ident() in self._later else self._call_first
+        return trace_context_of(call(method, *given))
 
 
 def trace_context_of(value: object) -> str | None:

@@ -168,6 +168,41 @@ async def test_the_end_of_the_program_is_raised(
     assert [call.status for call in observer.given("call_settled")] == ["not_sent"]
 
 
+async def test_a_method_may_cancel_all_calls_and_make_others(
+    telecmi_simulator: Simulator,
+) -> None:
+    """The methods that this causes come after it: they do not fill Python's stack."""
+
+    class Breaker(Everything):
+        """Cancels all calls when one ends, and makes one more."""
+
+        depth = deepest = 0
+
+        def call_settled(self, call: ObservedCall) -> None:
+            super().call_settled(call)
+            self.depth += 1
+            self.deepest = max(self.depth, self.deepest)
+            for each in made[:300]:
+                each.cancel()
+            if len(made) == 300:
+                made.append(service.make_call(to=TO + 300, pcmo=[Hangup()]))
+            self.depth -= 1
+
+    observer = Breaker()
+    async with telecmi_simulator.service(
+        from_=FROM, observer=observer, rate=RateLimit(max_in_flight=1)
+    ) as service:
+        made = [service.make_call(to=TO + n, pcmo=[Hangup()]) for n in range(300)]
+        await made[0]
+        await made[300]
+
+    assert [call.status for call in made] == ["progress", *["cancelled"] * 299, "progress"]
+    assert (
+        observer.names().count("call_settled") == observer.names().count("call_queued") == 301
+    )
+    assert observer.deepest == 1
+
+
 async def test_an_observed_call_is_freed_with_its_handle(telecmi_simulator: Simulator) -> None:
     """It waits for no garbage collector, which a program may have turned off."""
     observer = Everything()
