@@ -23,7 +23,9 @@ def shown_on_pages() -> set[str]:
     return {
         name
         for page in pages
-        for name in re.findall(r"^```\{literalinclude\} \S*/(\w+\.py)$", page, re.MULTILINE)
+        for name in re.findall(
+            r"^```\{literalinclude\} \S*/examples/(\w+\.py)$", page, re.MULTILINE
+        )
     }
 
 
