@@ -192,7 +192,7 @@ def test_no_code_goes_unchecked(page: Path) -> None:
     kinds = {kind.split(" ")[0] for kind in FENCE.findall(page.read_text(encoding="utf-8"))}
 
     assert {kind for kind in kinds if not kind.startswith("{")} <= {
-        "console", "json", "python", "sql", "text", "toml",
+        "console", "json", "python", "sql", "text", "toml", "yaml",
     }  # fmt: skip
 
 

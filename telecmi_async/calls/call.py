@@ -23,7 +23,6 @@ from telecmi_async.calls import log
 from telecmi_async.calls.history import History
 from telecmi_async.calls.state import CallStatus, PlacementState, end_of
 from telecmi_async.calls.verdict import Verdict, conclude
-from telecmi_async.events.reference import new_reference
 from telecmi_async.events.state import CallState
 from telecmi_async.phone import parse_number
 
@@ -93,13 +92,11 @@ class Call:
         "__weakref__",
         "_notify",
         "_on_settled",
-        "_reference",
         "_seen",
         "_settled_event",
         "loop",
         "observed",
         "placement",
-        "region",
         "request",
         "source",
         "tracking",
@@ -113,14 +110,12 @@ class Call:
         region: Region | None,
         on_settled: Callable[[Call], None] | None = None,
     ) -> None:
-        self.placement = PlacementState()
+        self.placement = PlacementState(region)
         #: None without a tracker.
         self.tracking: CallTracking | None = None
         self.request = request
         self.source = source
-        self.region = region
         self.loop = current_loop()
-        self._reference = ""
         self._on_settled = on_settled
         self._settled_event: anyio.Event | None = None
         self._seen = False
@@ -169,8 +164,12 @@ class Call:
     @property
     def reference(self) -> str:
         """The call's own random id; made on first use."""
-        self._reference = self._reference or new_reference()
-        return self._reference
+        return self.placement.reference
+
+    @property
+    def region(self) -> Region | None:
+        """The region of its endpoint, if it is known."""
+        return self.placement.region
 
     def observe(self, notify: Notifier, observed: ObservedCall) -> str | None:
         """Notify an observer from now on; return the trace context that the call is sent with."""
@@ -196,6 +195,8 @@ class Call:
     def record(self, verdict: Verdict, seconds: float) -> None:
         """Note the verdict on a request that took ``seconds``."""
         self.placement.record(verdict, seconds)
+        if attempts := self.placement.attempts:  # not if its event loop was closed
+            self.notify("attempt_ended", attempts[-1])
         tracking = self.tracking
         if (
             tracking is not None
@@ -241,7 +242,7 @@ class Call:
 
     def name(self, reference: str, region: Region | None = None) -> None:
         """Be the call with a reference, which was sent earlier or by another process."""
-        self._reference, self.region = reference, region
+        self.placement.name(reference, region)
         if self.tracking is not None:
             self.tracking.watcher.call_renamed(self)
 
@@ -361,8 +362,6 @@ class Call:
         fresh = self._add(key, event, size=size, now=now, proven=proven)
         if fresh:
             log.log_event(self, event, before)
-            if self.observed is not None and end_of(self.state) not in {None, end_of(before)}:
-                self.notify("call_ended", end_of(self.state))
         twin = self._tracked().twin
         if twin is not None:
             fresh |= twin._add(key, event, size=size, now=now, proven=False)  # noqa: SLF001  # it is a Call
@@ -370,10 +369,13 @@ class Call:
 
     def _add(self, key: str, event: Event, *, size: int, now: float, proven: bool) -> bool:
         tracking = self._tracked()
+        before = tracking.history.state
         if not tracking.history.add(key, event, size=size, now=now):
             return False
         if proven:
             self._take_proof(event.request_id or "")
+        if self.observed is not None and end_of(self.state) not in {None, end_of(before)}:
+            self.notify("call_ended", end_of(self.state))
         if self.is_ended_by(event):
             tracking.watcher.call_ended(self)
         return True

@@ -2,7 +2,7 @@
 
 Every line names the call by its ``reference``, and by its ``request_id`` once there is one. Each
 fact in a line is also an attribute of its record (``extra``), whose name begins with ``telecmi_``
-so that it replaces no attribute of anyone else's. ``docs/how-to/logging.md`` lists them.
+so that it replaces no attribute of anyone else's. ``docs/reference/log-lines.md`` lists them.
 
 No call fails because of its log. Lines are made only where a handler may want them.
 """
@@ -37,7 +37,11 @@ class LoggedCall(Protocol):
     """What the log shows of a call; `telecmi_async.calls.call.Call` has all of it."""
 
     placement: PlacementState
-    region: Region | None
+
+    @property
+    def region(self) -> Region | None:
+        """The region of its endpoint, if it is known."""
+        ...
 
     @property
     def request(self) -> object:

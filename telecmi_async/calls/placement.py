@@ -313,8 +313,6 @@ class CallPlacer:
             seconds = self._gate.now() - began
             self.watch.end(seconds)
             job.call.record(verdict, seconds)
-            if attempts := job.call.placement.attempts:  # not if its event loop was closed
-                job.call.notify("attempt_ended", attempts[-1])
         return verdict
 
     async def _in_time(

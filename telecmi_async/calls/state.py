@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from telecmi_async import errors
 from telecmi_async.attempt import Attempt, Outcome
+from telecmi_async.events.reference import new_reference
 from telecmi_async.observer import CallEnd
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from telecmi_async.calls.verdict import Verdict
     from telecmi_async.events import CallState
+    from telecmi_async.phone import Region
 
 
 @unique
@@ -87,6 +89,7 @@ class PlacementState:
     """The facts about placing one call. Its methods alone change them."""
 
     __slots__ = (
+        "_reference",
         "_scope",
         "_stopped",
         "attempts",
@@ -94,6 +97,7 @@ class PlacementState:
         "elsewhere",
         "error",
         "may_be_duplicate",
+        "region",
         "reply",
         "request_id",
         "settled",
@@ -101,7 +105,10 @@ class PlacementState:
         "verdicts",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, region: Region | None = None) -> None:
+        self._reference = ""
+        #: The region of its endpoint, if it is known.
+        self.region = region
         self.status = CallStatus.QUEUED
         #: Whether the outcome is known: accepted, or failed with `error`.
         self.settled = False
@@ -118,6 +125,16 @@ class PlacementState:
         self.elsewhere = False
         self._scope: anyio.CancelScope | None = None
         self._stopped = False
+
+    @property
+    def reference(self) -> str:
+        """The call's own random id; made on first use."""
+        self._reference = self._reference or new_reference()
+        return self._reference
+
+    def name(self, reference: str, region: Region | None) -> None:
+        """Be about the call with a reference, which was sent earlier or by another process."""
+        self._reference, self.region = reference, region
 
     def start(self, scope: anyio.CancelScope) -> bool:
         """Make attempts inside ``scope``; False if the call was settled before."""

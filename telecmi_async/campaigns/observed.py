@@ -18,18 +18,20 @@ if TYPE_CHECKING:
 
 
 def campaign_view(
-    state: CampaignState, *, breaker_open: bool, slowdown: float
+    state: CampaignState, *, breaker_open: bool, slowdown: float, live_limit: int | None
 ) -> ObservedCampaign:
-    """Return what an observer sees of a campaign, with two facts about one of its workers."""
+    """Return what an observer sees of a campaign, with facts about one of its workers."""
+    waits = state.status == "dialling" and state.waits_for
     return ObservedCampaign(
         name=state.name,
-        status=state.status,
+        status="waiting for a retry" if waits else state.status,
         contacts={str(each): count for each, count in state.counts.items()},
         answer_rate=state.answer_rate,
         cost=state.cost,
         rate=state.rate,
         breaker_open=breaker_open,
         slowdown=slowdown,
+        live_limit=live_limit,
     )
 
 

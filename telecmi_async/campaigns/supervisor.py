@@ -120,9 +120,13 @@ class Supervisor:
         worker = self._worker
         if worker.notify is not None:
             throttle = worker.health.throttle
-            allowed, asked = throttle.rate(worker.now()), worker.settings.pace.calls_per_second
-            slowdown = min(allowed / asked, 1.0)
-            view = campaign_view(state, breaker_open=throttle.open, slowdown=slowdown)
+            pace = worker.settings.pace
+            view = campaign_view(
+                state,
+                breaker_open=throttle.open,
+                slowdown=min(throttle.rate(worker.now()) / pace.calls_per_second, 1.0),
+                live_limit=pace.max_live_calls,
+            )
             worker.notify("campaign_seen", view)
 
     async def _check_clock(self) -> None:

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import inspect
 import json
-import logging
 import traceback
-from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -17,13 +15,14 @@ from cyclopts import App, CycloptsError, Parameter
 
 import telecmi_async
 from telecmi_async.cli.exits import Exit, Stop, exit_of
+from telecmi_async.cli.log_lines import log_shown
 from telecmi_async.cli.options import ENVIRONMENT, EXIT_CODES, PROGRAM
 from telecmi_async.cli.output.screen import give_up
 from telecmi_async.cli.usage import usage_words
 from telecmi_async.errors import TelecmiError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from telecmi_async.cli.output.terminal import Terminal
 
@@ -153,7 +152,7 @@ def run_program(given: Sequence[str], terminal: Terminal) -> int:
     import anyio  # the list of commands is quick
 
     try:
-        with _without_call_lines():
+        with log_shown(terminal.environ, terminal.say):
             if inspect.iscoroutinefunction(command):
                 return cast("int", anyio.run(run_command))
             return cast("int", run_command())
@@ -170,21 +169,6 @@ def run_program(given: Sequence[str], terminal: Terminal) -> int:
             (each for each in leaves if isinstance(each, KeyboardInterrupt)), leaves[0]
         )
         return _fail(terminal, f"{PROGRAM} {name}", first, as_json=as_json)
-
-
-@contextmanager
-def _without_call_lines() -> Generator[None]:
-    """Leave lines about single calls out of the log: a command says what became of its calls."""
-    logger = logging.getLogger("telecmi_async")
-    logger.addFilter(_is_about_more)
-    try:
-        yield
-    finally:
-        logger.removeFilter(_is_about_more)
-
-
-def _is_about_more(record: logging.LogRecord) -> bool:
-    return not hasattr(record, "telecmi_event")
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:

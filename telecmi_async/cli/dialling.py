@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from time import time
@@ -24,6 +25,7 @@ from telecmi_async.cli.commands.flow import read_flow
 from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.ledgers import campaign_named, opened
 from telecmi_async.cli.messages import SETTINGS
+from telecmi_async.cli.metrics import metrics_served
 from telecmi_async.cli.options import who
 from telecmi_async.cli.output.terminal import confirm
 from telecmi_async.cli.plan import Plan, ToDial, check_columns, write_rejected
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from telecmi_async.cli.options import RunOptions
     from telecmi_async.cli.output.terminal import Terminal
     from telecmi_async.cli.rule_options import ContactsOptions, DialOptions, RuleOptions
+    from telecmi_async.observer import Observer
 
 _TO_DIAL: Final = (ContactState.PENDING, ContactState.CLAIMED)
 # Their calls may still prove to be missed.
@@ -129,11 +132,12 @@ async def _carry_out(
     name, settings = plan.name, plan.settings
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
+        observer = await enter(metrics_served(terminal, running.metrics))
         if account is None:
-            ledger, service = await enter(_rehearsal(plan))
+            ledger, service = await enter(_rehearsal(plan, observer))
         else:
             ledger = await enter(opened(terminal, given.ledger, new=True))
-            service = await enter(_service(terminal, account, running))
+            service = await enter(_service(terminal, account, running, observer))
         to_dial = await count_to_dial(ledger, plan, file)
         planned = plan.as_json(to_dial)
         plan.show(terminal, to_dial)
@@ -190,7 +194,10 @@ async def resume_campaign(
         _check_caps(settings, found, running)
         if settings.from_ is None and account.from_ is None:
             raise InvalidCall("the caller id is missing: set TELECMI_FROM")
-        async with _service(terminal, account, running) as service:
+        async with (
+            metrics_served(terminal, running.metrics) as observer,
+            _service(terminal, account, running, observer) as service,
+        ):
             campaign = await Campaign.attach(
                 ledger, service, found, without_events=running.without_webhooks
             )
@@ -232,7 +239,7 @@ def _check_caps(settings: CampaignSettings, name: str, running: RunOptions) -> N
 
 @asynccontextmanager
 async def _service(
-    terminal: Terminal, account: Account, running: RunOptions
+    terminal: Terminal, account: Account, running: RunOptions, observer: Observer | None
 ) -> AsyncGenerator[CallService]:
     """Open a service of an account; webhooks arrive here if the options say so.
 
@@ -240,13 +247,14 @@ async def _service(
     whose reply was lost, even days later.
     """
     async with (
-        receiving(terminal, running.webhooks) as receiver,
+        receiving(terminal, running.webhooks, observer) as receiver,
         CallService(
             account.credentials.app_id,
             account.credentials.secret,
             from_=account.from_,
             base_url=account.base_url,
             events=receiver,
+            observer=observer,
             reference=True,
             rate=RateLimit(max_in_flight=_MOST_IN_FLIGHT),  # the campaign's own is smaller
         ) as service,
@@ -255,18 +263,23 @@ async def _service(
 
 
 @asynccontextmanager
-async def _rehearsal(plan: Plan) -> AsyncGenerator[tuple[Ledger, CallService]]:
+async def _rehearsal(
+    plan: Plan, observer: Observer | None
+) -> AsyncGenerator[tuple[Ledger, CallService]]:
     """Put a simulator in TeleCMI's place, and a ledger that is thrown away.
 
     Its clock begins when the first contact may be called, so that a window that is closed now
     does not end the rehearsal.
     """
     ahead = 0.0 if plan.open_now or plan.opens is None else plan.opens - time()
-    simulator = Simulator(life="immediate", magic=False, latency=0.01)
+    starts_at = datetime.now(UTC)
+    simulator = Simulator(life="immediate", magic=False, latency=0.01, starts_at=starts_at)
     with tempfile.TemporaryDirectory() as folder:
         async with (
             SqliteLedger(Path(folder) / "rehearsal.db", clock=lambda: time() + ahead) as ledger,
-            simulator.service(events=Receiver(new_token())) as service,
+            simulator.service(
+                events=Receiver(new_token(), observer=observer), observer=observer
+            ) as service,
         ):
             yield ledger, service
 

@@ -18,6 +18,8 @@ from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.http_request import Unreachable, parse_address, send_request
 from telecmi_async.cli.interrupts import interrupts
 from telecmi_async.cli.ledgers import is_named, opened
+from telecmi_async.cli.log_lines import log_shown
+from telecmi_async.cli.metrics import metrics_served
 from telecmi_async.cli.webhook_server import serve_webhooks, webhook_token
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.events.store import MemoryStore
@@ -44,6 +46,7 @@ def listen_for_events(
     host: str,
     port: int,
     reveal: bool,
+    metrics: str | None,
     as_json: bool,
 ) -> Exit:
     """Print each event that arrives, until Ctrl-C."""
@@ -61,7 +64,8 @@ def listen_for_events(
             store = None
             if is_named(terminal, ledger):
                 store = LedgerStore(await stack.enter_async_context(opened(terminal, ledger)))
-            receiver = Receiver(token, store=store)
+            observer = await stack.enter_async_context(metrics_served(terminal, metrics))
+            receiver = Receiver(token, store=store, observer=observer)
             receiver.on_event(show)
             if target is not None:
                 receiver.on_event(_sending_to(target, terminal))
@@ -82,7 +86,11 @@ def listen_for_events(
             f"refused: {counts.refused}"
         )
 
-    with terminal.in_background() as (shown, writer), interrupts(shown) as pressed:
+    with (
+        terminal.in_background() as (shown, writer),
+        interrupts(shown) as pressed,
+        log_shown(shown.environ, shown.say),
+    ):
         anyio.run(serve, shown, pressed)
         writer.finish(lambda: pressed.count)
     return Exit.INTERRUPTED

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import re
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from telecmi_async.cli.exits import Stop
@@ -12,7 +10,7 @@ from telecmi_async.errors import InvalidCall, TelecmiError
 from telecmi_async.events.receiver import new_token
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
 
 _RANG: Final = re.compile(r"a phone may have rung|no phone rang")
 _PLACE: Final = (
@@ -42,18 +40,6 @@ SETTINGS: Final = {
     "pause_after_refusals": "--pause-after-refusals",
     "redial": "--redial-missed or --redial-from",
 }
-
-
-@contextmanager
-def warnings_shown(note: Callable[[str], object]) -> Generator[None]:
-    """Give the package's warnings to a function instead of the log's own stream."""
-    logger, notes = logging.getLogger("telecmi_async"), logging.Handler(logging.WARNING)
-    notes.emit = lambda record: note(notes.format(record))  # type: ignore[assignment,method-assign]  # one line
-    logger.addHandler(notes)
-    try:
-        yield
-    finally:
-        logger.removeHandler(notes)
 
 
 def _placed(found: re.Match[str]) -> str:

@@ -21,6 +21,7 @@ from telecmi_async.cli.output.terminal import Terminal
 
 _CONTINUED: Final = re.compile(r"(?<=\S)\n(?: {8})?(?=\S)")
 _SPAN: Final = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)([smh]?)", re.ASCII)
+_ADDRESS: Final = re.compile(r"(?:(?:[\w.-]+|\[[0-9a-fA-F:.]+\]):)?([0-9]{1,5})", re.ASCII)
 _UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3_600}
 PROGRAM: Final = "telecmi-async"
 WEBHOOK_PORT: Final = 8788
@@ -40,6 +41,7 @@ Environment:
   TELECMI_LEDGER                   the ledger, with its password if it has one
   TELECMI_WEBHOOK_TOKEN            what the address of webhooks ends in
   TELECMI_BASE_URL                 where TeleCMI is, if it is a simulator
+  TELECMI_LOG                      log level: debug, info, warning or error
   A secret may be in a file instead, which TELECMI_SECRET_FILE,
   TELECMI_LEDGER_FILE or TELECMI_WEBHOOK_TOKEN_FILE names."""
 
@@ -138,6 +140,15 @@ def _file(_: Any, tokens: Sequence[Token]) -> str:
     return text
 
 
+def _address(_: Any, tokens: Sequence[Token]) -> str:
+    """Read a port, or an address and a port: 9464, 0.0.0.0:9464 or [::1]:9464."""
+    text = tokens[0].value
+    found = _ADDRESS.fullmatch(text)
+    if found is None or int(found[1]) > 65_535:
+        raise ValueError("must be a port, or an address and a port, such as 127.0.0.1:9464")
+    return text
+
+
 Here: TypeAlias = Annotated[Terminal, Parameter(parse=False)]
 """The terminal that a command runs on; no argument gives it."""
 
@@ -146,6 +157,10 @@ _CAMPAIGN: Final = "The campaign's name, if the ledger has several."
 _JSON: Final = "Print the result, or the error, as JSON."
 _STDIN: Final = "Read the secret from the first line of stdin."
 _FROM: Final = "The caller id (or TELECMI_FROM)."
+_METRICS: Final = (
+    "Serve metrics for Prometheus on this port of this machine, or on an address and a port such "
+    "as 0.0.0.0:9464; needs the extra prometheus."
+)
 _ERRORS: Final = "The share of answers that are TeleCMI's 502, from 0 to 1."
 
 #: For files that may be stdin, which "-" stands for.
@@ -167,6 +182,9 @@ Confirmed: TypeAlias = Annotated[
 SecretFlag: TypeAlias = Annotated[bool, Parameter(help=_STDIN)]
 CallerId: TypeAlias = Annotated[str | None, value("NUMBER", _FROM, name="--from")]
 Host: TypeAlias = Annotated[str, value("ADDRESS", "The address to listen on.")]
+MetricsOption: TypeAlias = Annotated[
+    str | None, value("[ADDRESS:]PORT", _METRICS, name="--metrics", converter=_address)
+]
 CallsPerSecond: TypeAlias = Annotated[
     float, value("N", "Calls per second.", name="--cps", converter=number(float, 0, above=True))
 ]
@@ -236,6 +254,7 @@ class RunOptions:
     webhooks: WebhookOptions = WebhookOptions()
     without_webhooks: bool = False
     wait: bool = False
+    metrics: MetricsOption = None
     secret_stdin: SecretFlag = False
 
     def arguments(self) -> list[str]:

@@ -16,7 +16,7 @@ from telecmi_async.campaigns.send_health import EQUAL_REFUSALS, REFUSED_CREDENTI
 from telecmi_async.cli.account import is_set
 from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.interrupts import Interrupts, interrupts
-from telecmi_async.cli.messages import warnings_shown
+from telecmi_async.cli.log_lines import log_shown
 from telecmi_async.cli.output.display import Display, display_for
 from telecmi_async.cli.output.progress import duration
 from telecmi_async.cli.state_words import BUSY, is_spent
@@ -187,7 +187,7 @@ async def run_campaign(
     with (
         terminal.in_background() as (shown, writer),
         interrupts(shown) as pressed,
-        warnings_shown((display := display_for(shown.words, receives=receives)).note),
+        log_shown(shown.environ, (display := display_for(shown.words, receives=receives)).note),
     ):
         elsewhere = is_set(terminal.environ, "TELECMI_BASE_URL")
         monitor = _RunMonitor(campaign, ledger, display, pressed, patient, receives, elsewhere)

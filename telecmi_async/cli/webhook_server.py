@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from telecmi_async.cli.options import WebhookOptions
     from telecmi_async.cli.output.terminal import Terminal
     from telecmi_async.http_server import HttpConnection, HttpRequest
+    from telecmi_async.observer import Observer
 
 _PING: Final = b'{"type": "ping"}'
 
@@ -82,9 +83,9 @@ def webhook_token(terminal: Terminal) -> Secret:
 
 @asynccontextmanager
 async def receiving(
-    terminal: Terminal, webhooks: WebhookOptions
+    terminal: Terminal, webhooks: WebhookOptions, observer: Observer | None = None
 ) -> AsyncGenerator[Receiver | None]:
-    """Receive webhooks as the options say, if they do.
+    """Receive webhooks as the options say, if they do; ``observer`` is the receiver's.
 
     A request to the public address without the token must arrive here.
 
@@ -97,7 +98,7 @@ async def receiving(
         return
     host, url = webhooks.webhook_host, webhooks.webhook_url
     token = webhook_token(terminal)
-    receiver = Receiver(token.reveal())
+    receiver = Receiver(token.reveal(), observer=observer)
     async with serve_webhooks(receiver, host=host, port=webhooks.port) as port:
         terminal.say(f"Listening for webhooks on {host} port {port}.")
         if url is not None:

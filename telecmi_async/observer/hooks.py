@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 
+from telecmi_async._internal.messages import shown_id
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -15,22 +17,14 @@ if TYPE_CHECKING:
 
 
 class _Placement(Protocol):
-    """What is shown of placing a call."""
+    """What is shown of a call; `telecmi_async.calls.state.PlacementState` has all of it."""
 
+    region: Any
     status: Any
     request_id: str | None
     begun: int
     may_be_duplicate: bool
     error: TelecmiError | None
-
-
-class _Call(Protocol):
-    """What is shown of a call; `telecmi_async.calls.call.Call` has all of it."""
-
-    region: Any
-
-    @property
-    def placement(self) -> _Placement: ...
 
     @property
     def reference(self) -> str: ...
@@ -42,18 +36,18 @@ class ObservedCall:
     It shows the call as it is now. ``data`` is the observer's own: whatever it keeps with the call.
     """
 
-    __slots__ = ("_call", "address", "campaign", "data", "loaded_in", "polled")
+    __slots__ = ("_placement", "address", "campaign", "data", "loaded_in", "polled")
 
     def __init__(
         self,
-        call: _Call,
+        placement: _Placement,
         *,
         address: str,
         campaign: str | None = None,
         loaded_in: str | None = None,
         polled: bool = False,
     ) -> None:
-        self._call = call
+        self._placement = placement  # the call itself would be kept alive, as it has this
         #: The address of the API that its requests go to.
         self.address = address
         #: The campaign's name, if it is a campaign's call.
@@ -70,37 +64,38 @@ class ObservedCall:
     @property
     def reference(self) -> str:
         """The call's own random id, which logs show as well."""
-        return self._call.reference
+        return self._placement.reference
 
     @property
     def region(self) -> str:
         """The endpoint: ``"india"`` or ``"global"``."""
-        return str(self._call.region)
+        return str(self._placement.region)
 
     @property
     def status(self) -> str:
         """Where it is, or how placing it ended: a value of `CallStatus`."""
-        return str(self._call.placement.status)
+        return str(self._placement.status)
 
     @property
     def request_id(self) -> str | None:
-        """TeleCMI's id, once it is known."""
-        return self._call.placement.request_id
+        """TeleCMI's id, once it is known, as logs show it."""
+        found = self._placement.request_id
+        return None if found is None else shown_id(found)
 
     @property
     def attempts(self) -> int:
         """How many requests were started."""
-        return self._call.placement.begun
+        return self._placement.begun
 
     @property
     def may_be_duplicate(self) -> bool:
         """Whether TeleCMI may have placed it twice."""
-        return self._call.placement.may_be_duplicate
+        return self._placement.may_be_duplicate
 
     @property
     def error(self) -> str | None:
         """The name of the error's class, if it was not accepted."""
-        error = self._call.placement.error
+        error = self._placement.error
         return None if error is None else type(error).__name__
 
 
@@ -133,7 +128,7 @@ class ObservedDelivery:
             ``"deferred"``.
         kind: The kind of event, such as ``"CallRecord"``; "" if there is none.
         reference: The call's own id, if the event carries it and its code is right.
-        request_id: TeleCMI's id for the call.
+        request_id: TeleCMI's id for the call, as logs show it.
         trace: The trace context that the call was sent with, if the reference is right.
         lag: Seconds from the event's own time to its arrival; ``None`` without such a time.
         answered: Whether the leg was answered, of a new record.
@@ -179,7 +174,8 @@ class ObservedCampaign:
 
     Args:
         name: The campaign's name.
-        status: What it is doing, as a `CampaignState` says.
+        status: What it is doing, as a `CampaignState` says; or ``"waiting for a retry"``, if
+            contacts are left and none is due before a retry or a redial.
         contacts: How many contacts are in each state.
         answer_rate: Which part of the calls that ended was answered; ``None`` if none ended.
         cost: What its calls cost; ``None`` if that is known of none.
@@ -187,6 +183,7 @@ class ObservedCampaign:
         breaker_open: Whether this worker's circuit breaker is open.
         slowdown: The rate that this worker allows after refusals, as a part of the campaign's:
             1 without any.
+        live_limit: How many of its calls may be live at once; ``None`` without a limit.
     """
 
     name: str
@@ -197,6 +194,7 @@ class ObservedCampaign:
     rate: float
     breaker_open: bool
     slowdown: float
+    live_limit: int | None = None
 
 
 class Observer:
@@ -264,7 +262,7 @@ class Observer:
         """Note the end of a call whose handle is still in use, and again as more of it is known."""
 
     def delivered(self, delivery: ObservedDelivery) -> None:
-        """Note what a receiver was sent, or what a `CdrPoller` found."""
+        """Note what a receiver was sent; of records that a `CdrPoller` finds, see `call_ended`."""
 
     def campaign_seen(self, campaign: ObservedCampaign) -> None:
         """Note what a campaign is doing, about once a second while a worker runs."""

@@ -40,7 +40,9 @@ class Notifier:
         """Call a method; return ``None`` if it fails."""
         try:
             return getattr(self._observer, method)(*given)
-        except Exception as error:  # noqa: BLE001  # an observer is never in the way
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # noqa: BLE001  # such as a cancelled future's, which it read
             if method not in self._failed:
                 self._failed.add(method)
                 log_failure(

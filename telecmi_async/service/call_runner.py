@@ -264,7 +264,7 @@ class CallRunner:
         if self.notify is None:
             return None
         observed = ObservedCall(
-            call,
+            call.placement,
             address=url,
             campaign=origin.campaign,
             loaded_in=origin.loaded_in,

@@ -18,7 +18,8 @@ class Metric:
     Args:
         name: Its name.
         kind: ``"counter"``, ``"histogram"`` or ``"gauge"``.
-        unit: Its unit, as UCUM writes it.
+        unit: Its unit, as UCUM writes it. Never ``"1"``: some exporters for Prometheus would
+            add ``_ratio`` to the name, and others not.
         description: What it measures.
         labels: The names of its labels. Each has few values, and none holds a number dialled.
     """
@@ -37,6 +38,7 @@ STATUS: Final = "http.response.status_code"
 ANSWERED: Final = "telecmi.answered"
 CAMPAIGN: Final = "telecmi.campaign"
 CONTACT_STATE: Final = "telecmi.contact.state"
+CAMPAIGN_STATUS: Final = "telecmi.campaign.status"
 DELIVERY: Final = "telecmi.delivery"
 
 CALLS: Final = Metric(
@@ -117,7 +119,7 @@ CONTACTS: Final = Metric(
 ANSWER_RATE: Final = Metric(
     "telecmi.campaign.answer_rate",
     "gauge",
-    "1",
+    "{fraction}",
     "Which part of a campaign's ended calls was answered.",
     (CAMPAIGN,),
 )
@@ -142,17 +144,31 @@ CAMPAIGN_RATE: Final = Metric(
     "Requests per second of a campaign over the last minute, of all workers.",
     (CAMPAIGN,),
 )
+CAMPAIGN_LIMIT: Final = Metric(
+    "telecmi.campaign.live_limit",
+    "gauge",
+    "{call}",
+    "How many calls of a campaign may be live; its contacts in state placed are those that are.",
+    (CAMPAIGN,),
+)
+DOING: Final = Metric(
+    CAMPAIGN_STATUS,
+    "gauge",
+    "{flag}",
+    "1 for what a campaign is doing now.",
+    (CAMPAIGN, CAMPAIGN_STATUS),
+)
 BREAKER_OPEN: Final = Metric(
     "telecmi.campaign.breaker_open",
     "gauge",
-    "1",
+    "{flag}",
     "1 while a worker's circuit breaker is open.",
     (CAMPAIGN,),
 )
 SLOWDOWN: Final = Metric(
     "telecmi.campaign.slowdown",
     "gauge",
-    "1",
+    "{fraction}",
     "Which part of a campaign's rate a worker allows after refusals; 1 without any.",
     (CAMPAIGN,),
 )
@@ -177,6 +193,8 @@ METRICS: Final = (
     CAMPAIGN_COST,
     CAMPAIGN_UNKNOWN,
     CAMPAIGN_RATE,
+    CAMPAIGN_LIMIT,
+    DOING,
     BREAKER_OPEN,
     SLOWDOWN,
 )

@@ -16,6 +16,7 @@ from threading import Lock
 from time import monotonic, time_ns
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
 
 from telecmi_async._internal.messages import mask_in
 from telecmi_async.attempt import Outcome
@@ -71,7 +72,6 @@ _LONGEST: Final = 64
 _BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900)
 _TALK_BUCKETS: Final = (1, 5, 10, 20, 30, 60, 120, 180, 300, 600, 1200, 1800, 3600)
 
-
 _SERVICE_GAUGES: Final[tuple[tuple[Metric, Callable[[ServiceReading], float | None]], ...]] = (
     (m.CALLS_WAITING, attrgetter("waiting")),
     (m.IN_FLIGHT, attrgetter("in_flight")),
@@ -86,6 +86,7 @@ _CAMPAIGN_GAUGES: Final[
     (m.CAMPAIGN_COST, attrgetter("cost")),
     (m.CAMPAIGN_UNKNOWN, lambda each: each.contacts.get("unknown", 0)),
     (m.CAMPAIGN_RATE, attrgetter("rate")),
+    (m.CAMPAIGN_LIMIT, attrgetter("live_limit")),
     (m.BREAKER_OPEN, lambda each: int(each.breaker_open)),
     (m.SLOWDOWN, attrgetter("slowdown")),
 )
@@ -103,6 +104,22 @@ class _CallSpans:
         #: When placing it ended, likewise; 0 before.
         self.settled_at = 0
         self.ended = False
+
+
+class _Measured:
+    """What all observers of a meter provider measured: it ignores a second gauge of a name."""
+
+    def __init__(self) -> None:
+        self.services: dict[Callable[[], ServiceReading | None], None] = {}
+        # By a campaign's name, when it was seen, and how.
+        self.campaigns: dict[str, tuple[float, ObservedCampaign]] = {}
+        # How many calls ended, by outcome and region: cheaper than a counter of the SDK's.
+        self.calls: Counted[tuple[str, str]] = Counted()
+        self.lock = Lock()  # several event loops may share an observer
+
+
+# By meter provider, or that class: the program's own provider may be set later.
+_MEASURED: Final[WeakKeyDictionary[object, _Measured]] = WeakKeyDictionary()
 
 
 class OpenTelemetryObserver(Observer):
@@ -143,12 +160,6 @@ class OpenTelemetryObserver(Observer):
         meter = (meter_provider or get_meter_provider()).get_meter(_SCOPE)
         self._propagate = propagate
         self._addresses: dict[str, dict[str, AttributeValue]] = {}
-        self._services: list[Callable[[], ServiceReading | None]] = []
-        # By a campaign's name, when it was seen, and how.
-        self._campaigns: dict[str, tuple[float, ObservedCampaign]] = {}
-        # How many calls ended, by outcome and region: cheaper than a counter of the SDK's.
-        self._ended_calls: Counted[tuple[str, str]] = Counted()
-        self._lock = Lock()
         self._cost = _counter(meter, m.COST)
         self._pauses = _counter(meter, m.PAUSES)
         self._deliveries = _counter(meter, m.DELIVERIES)
@@ -156,11 +167,16 @@ class OpenTelemetryObserver(Observer):
         self._attempt_time = _histogram(meter, m.ATTEMPT_TIME)
         self._talk_time = _histogram(meter, m.TALK_TIME, _TALK_BUCKETS)
         self._lag = _histogram(meter, m.LAG)
+        mine = _Measured()
+        self._measured = _MEASURED.setdefault(meter_provider or _Measured, mine)
+        if self._measured is not mine:
+            return
         for metric, of_service in _SERVICE_GAUGES:
             _gauge(meter, metric, partial(self._service_sums, of_service))
         for metric, of_campaign in _CAMPAIGN_GAUGES:
             _gauge(meter, metric, partial(self._campaign_values, of_campaign))
         _gauge(meter, m.CONTACTS, self._contacts)
+        _gauge(meter, m.DOING, self._statuses)
         meter.create_observable_counter(
             m.CALLS.name, [self._call_counts], m.CALLS.unit, m.CALLS.description
         )
@@ -239,7 +255,7 @@ class OpenTelemetryObserver(Observer):
         if call.campaign is not None:
             attributes[m.CAMPAIGN] = _label(call.campaign)
         if call.request_id is not None:
-            attributes["telecmi.request_id"] = mask_in(call.request_id)
+            attributes["telecmi.request_id"] = call.request_id
         if call.may_be_duplicate:
             attributes["telecmi.may_be_duplicate"] = True
         if call.error is not None:
@@ -253,8 +269,8 @@ class OpenTelemetryObserver(Observer):
     def _count(self, call: ObservedCall) -> None:
         """Count how a call ended, unless its idempotency key is of another process's call."""
         if call.attempts or call.status not in _SENT:
-            with self._lock:  # several event loops may share an observer
-                self._ended_calls[call.status, call.region] += 1
+            with self._measured.lock:
+                self._measured.calls[call.status, call.region] += 1
 
     def _child(self, name: str, spans: _CallSpans, start_time: int | None = None) -> Span:
         context = set_span_in_context(spans.call, _ROOT)
@@ -294,13 +310,12 @@ class OpenTelemetryObserver(Observer):
             m.DELIVERY: delivery.result,
             "telecmi.event": delivery.kind,
         }
-        for name, value in (
-            ("telecmi.reference", delivery.reference),
-            ("telecmi.request_id", delivery.request_id),
-            ("telecmi.leg", delivery.leg),
-        ):
-            if value is not None:
-                attributes[name] = mask_in(value)
+        names = {
+            "telecmi.reference": delivery.reference,
+            "telecmi.request_id": delivery.request_id,
+            "telecmi.leg": delivery.leg,
+        }
+        attributes |= {name: value for name, value in names.items() if value is not None}
         attributes |= _known(delivery.answered, delivery.talk_seconds, delivery.cost)
         span = self._tracer.start_span(
             "telecmi.webhook",
@@ -320,33 +335,36 @@ class OpenTelemetryObserver(Observer):
 
     def service_opened(self, read: Callable[[], ServiceReading | None]) -> None:
         """Measure a service until it is closed."""
-        self._services.append(read)
+        for each in tuple(self._measured.services):  # perhaps no gauge is ever read
+            if each() is None:
+                self._measured.services.pop(each, None)
+        self._measured.services[read] = None
 
     def campaign_seen(self, campaign: ObservedCampaign) -> None:
         """Measure a campaign until it is seen no more."""
-        self._campaigns[campaign.name] = (monotonic(), campaign)
+        self._measured.campaigns[campaign.name] = (monotonic(), campaign)
 
     def _call_counts(self, _: CallbackOptions) -> Iterable[Observation]:
-        for (outcome, region), count in tuple(self._ended_calls.items()):
+        for (outcome, region), count in tuple(self._measured.calls.items()):
             yield Observation(count, {m.OUTCOME: outcome, m.REGION: region})
 
     def _service_sums(
         self, of: Callable[[ServiceReading], float | None], _: CallbackOptions
     ) -> Iterable[Observation]:
         """Return the sum over all open services that have a value."""
-        readings = [(read, read()) for read in tuple(self._services)]
+        readings = [(read, read()) for read in tuple(self._measured.services)]
         for read, reading in readings:
-            if reading is None and read in self._services:
-                self._services.remove(read)
+            if reading is None:
+                self._measured.services.pop(read, None)
         values = [of(reading) for _, reading in readings if reading is not None]
         known = [value for value in values if value is not None]
         return [Observation(sum(known))] if known else []
 
     def _seen(self) -> Iterable[ObservedCampaign]:
         now = monotonic()
-        for name, (at, campaign) in tuple(self._campaigns.items()):
+        for name, (at, campaign) in tuple(self._measured.campaigns.items()):
             if now - at > _GONE:
-                self._campaigns.pop(name, None)
+                self._measured.campaigns.pop(name, None)
             else:
                 yield campaign
 
@@ -362,6 +380,12 @@ class OpenTelemetryObserver(Observer):
             for state, count in campaign.contacts.items():
                 labels = {m.CAMPAIGN: _label(campaign.name), m.CONTACT_STATE: state}
                 yield Observation(count, labels)
+
+    def _statuses(self, _: CallbackOptions) -> Iterable[Observation]:
+        for each in self._seen():
+            yield Observation(
+                1, {m.CAMPAIGN: _label(each.name), m.CAMPAIGN_STATUS: each.status}
+            )
 
     def _address(self, url: str) -> dict[str, AttributeValue]:
         """Return the attributes of a request to an address."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import logging
+import weakref
+from asyncio import CancelledError
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -13,6 +15,7 @@ from campaign_scene import contacts, settings
 from memory_ledger import MemoryLedger
 
 from telecmi_async import CallService, ConfigurationError, Hangup, RateLimit, Receiver
+from telecmi_async.calls.state import PlacementState
 from telecmi_async.campaigns import Campaign
 from telecmi_async.ledger import NewContact
 from telecmi_async.observer import ObservedCall, Observer
@@ -56,11 +59,21 @@ class Everything(Observer):
         return [given[-1] for called, given in self.seen if called == name]
 
 
+class Odd(BaseException):
+    """What a test framework, for example, raises."""
+
+
 class Failing(Observer):
     """Raises in every method."""
 
+    def __init__(self, kind: type[BaseException] = ZeroDivisionError) -> None:
+        self.kind = kind
+
+    def _fail(self, *given: Any) -> None:
+        raise self.kind
+
     for _name in HOOKS:
-        vars()[_name] = lambda self, *given: 1 / 0
+        vars()[_name] = _fail
 
 
 async def test_a_call_is_observed_from_queue_to_end(telecmi_simulator: Simulator) -> None:
@@ -103,14 +116,18 @@ async def test_a_call_is_observed_from_queue_to_end(telecmi_simulator: Simulator
 
 
 @pytest.mark.telecmi(strict=False)
+@pytest.mark.parametrize("kind", [ZeroDivisionError, CancelledError, GeneratorExit, Odd])
 async def test_an_observer_that_fails_changes_nothing(
-    telecmi_simulator: Simulator, caplog: pytest.LogCaptureFixture
+    telecmi_simulator: Simulator, caplog: pytest.LogCaptureFixture, kind: type[BaseException]
 ) -> None:
-    """Calls, webhooks and campaigns go on, and the first failure of each method is logged."""
-    receiver = Receiver(TOKEN, observer=Failing())
+    """Calls, webhooks and campaigns go on, and the first failure of each method is logged.
+
+    A `CancelledError` that a method raises is one that it read, such as that of another future.
+    """
+    receiver = Receiver(TOKEN, observer=Failing(kind))
     telecmi_simulator.faults.add(Fault("unavailable", to=TO, attempts=1))
     async with telecmi_simulator.service(
-        from_=FROM, events=receiver, observer=Failing()
+        from_=FROM, events=receiver, observer=Failing(kind)
     ) as service:
         results = [
             await (await service.make_call(to=TO + n, pcmo=[Hangup()])).ended()
@@ -127,7 +144,45 @@ async def test_an_observer_that_fails_changes_nothing(
     ]
     failed = sorted(text.split("'s ")[1].split(" failed")[0] for text in errors)
     assert failed == sorted(HOOKS)
-    assert all("ZeroDivisionError" in text for text in errors)
+    assert all(kind.__name__ in text for text in errors)
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+async def test_the_end_of_the_program_is_raised(
+    telecmi_simulator: Simulator, kind: type[BaseException]
+) -> None:
+    """An interrupt at the moment of a method ends the program, as at any other moment."""
+
+    class Interrupted(Everything):
+        """Is interrupted while it notes a new call."""
+
+        def call_queued(self, call: ObservedCall) -> str | None:
+            raise kind
+
+    observer = Interrupted()
+    async with telecmi_simulator.service(from_=FROM, observer=observer) as service:
+        with pytest.raises(kind):
+            service.make_call(to=TO, pcmo=[Hangup()])
+
+    assert not telecmi_simulator.calls
+    assert [call.status for call in observer.given("call_settled")] == ["not_sent"]
+
+
+async def test_an_observed_call_is_freed_with_its_handle(telecmi_simulator: Simulator) -> None:
+    """It waits for no garbage collector, which a program may have turned off."""
+    observer = Everything()
+    async with telecmi_simulator.service(from_=FROM, observer=observer) as service:
+        call = await service.make_call(to=TO, pcmo=[Hangup()])
+        await anyio.sleep(1)
+        alive, kept = weakref.ref(call._call), observer.given("call_settled")[0]
+        gc.disable()
+        try:
+            del call
+            assert alive() is None
+        finally:
+            gc.enable()
+
+    assert (kept.status, kept.region) == ("progress", "global")
 
 
 @pytest.mark.parametrize("said", ["19170000001", 7, f"{TRACE}\n{TO}", "x" * 55, ""])
@@ -259,3 +314,13 @@ def test_an_observer_keeps_no_service_alive(telecmi_simulator: Simulator) -> Non
     (read,) = observer.given("service_opened")
 
     assert read() is None
+
+
+def test_an_id_that_is_a_number_is_masked() -> None:
+    """TeleCMI's ids are shown as in logs: one that could be a number is not shown."""
+    placement = PlacementState()
+    call = ObservedCall(placement, address="https://example.com")
+    assert call.request_id is None
+
+    placement.accept(str(TO))
+    assert call.request_id == "•••••••0001"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from cli_campaign import in_ledger, wait_for
-from consoles import serving
+from consoles import free_port, serving
 from terminals import environment
 
 from telecmi_async.cli import Exit
@@ -115,3 +116,34 @@ campaign.CampaignTimeouts = lambda: CampaignTimeouts(
 )
 sys.exit(main())
 """
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_collector_of_metrics_does_not_keep_a_command(times: int) -> None:
+    """Ctrl-C and SIGTERM end a command that serves metrics, also one that is asked and not read."""
+    rows = "".join(f"+1917555{n:04}\n" for n in range(100, 140))
+    Path("people.csv").write_text("phone\n" + rows)
+    Path("flow.json").write_text('[{"action": "hangup"}]')
+    simulator, port = Simulator(latency=1.0), free_port()
+    dial = "dial people.csv --flow flow.json --ledger l.db --window any --cps 20 --yes 40"
+    with serving(simulator) as environ:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "telecmi_async", *dial.split(), "--metrics", str(port)],
+            env=environment(environ),
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        wait_for(lambda: simulator.requests >= 5)
+        with closing(socket.create_connection(("127.0.0.1", port))) as silent:
+            silent.sendall(b"GET /metrics HTTP/1.1\r\n")
+            for each in range(times):
+                process.send_signal(signal.SIGINT if each else signal.SIGTERM)
+                time.sleep(0.2)
+            began = time.monotonic()
+            _, said = process.communicate(timeout=60)
+            seconds = time.monotonic() - began
+
+    assert process.returncode == Exit.INTERRUPTED, said
+    assert "Traceback" not in said
+    assert seconds < (10 if times == 1 else 1)

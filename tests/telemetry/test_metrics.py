@@ -7,13 +7,15 @@ import json
 import logging
 import re
 import sys
-from typing import Any
+import weakref
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
 from campaign_scene import FIRST, contacts, settings
 from memory_ledger import MemoryLedger
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
+from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.sdk.metrics import MeterProvider
 from prometheus_client import generate_latest
 from recorded_telemetry import Recorded
@@ -34,6 +36,9 @@ from telecmi_async.observer import ObservedCampaign, ObservedDelivery
 from telecmi_async.service import CdrPoller
 from telecmi_async.simulator import Fault, Simulator
 from telecmi_async.telemetry import METRICS, OpenTelemetryObserver
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 pytestmark = pytest.mark.anyio
 
@@ -83,7 +88,8 @@ async def everything(simulator: Simulator, seen: Recorded) -> None:
         ):
             await receiver.handle("POST", f"/telecmi/{path}", {}, body.encode())
         await anyio.sleep(30)
-        campaign = Campaign(MemoryLedger(), service, f"orders of +{TO}", settings())
+        pace = {"max_live_calls": 3}
+        campaign = Campaign(MemoryLedger(), service, f"orders of +{TO}", settings(pace=pace))
         await campaign.load(contacts(3))
         await campaign.run()
         seen.kept = seen.metrics()
@@ -105,6 +111,8 @@ async def test_every_metric_is_measured(telecmi_simulator: Simulator) -> None:
     assert values["telecmi.channels.limit"] == {"": 10}
     assert values["telecmi.campaign.breaker_open"] == {"orders of +•••••••0001": 0}
     assert values["telecmi.campaign.slowdown"] == {"orders of +•••••••0001": 1}
+    assert values["telecmi.campaign.live_limit"] == {"orders of +•••••••0001": 3}
+    assert values["telecmi.campaign.status"] == {"orders of +•••••••0001 done": 1}
     assert sum(values["telecmi.calls"].values()) == 6 + 3
 
 
@@ -155,6 +163,39 @@ async def test_gauges_end_with_what_they_measure(telecmi_simulator: Simulator) -
 
     assert both[0][1] == 2 * alone[0][1] > 0
     assert "telecmi.retry_budget.remaining" not in seen.metrics()
+
+
+async def test_two_observers_add_up(telecmi_simulator: Simulator) -> None:
+    """A second observer of a meter provider shares the gauges of the first, and its count."""
+    seen = Recorded()
+    second = OpenTelemetryObserver(meter_provider=seen.meters)
+    async with (
+        telecmi_simulator.service(from_=FROM, observer=seen.observer) as one,
+        telecmi_simulator.service(from_=FROM, observer=second) as two,
+    ):
+        alone = one._runner.read().retries_left
+        await one.make_call(to=TO, pcmo=[Hangup()])
+        await two.make_call(to=TO + 1, pcmo=[Hangup()])
+        measured = seen.metrics()
+
+    assert [count for _, count in measured["telecmi.calls"]] == [2]
+    assert measured["telecmi.retry_budget.remaining"] == [({}, 2 * alone)]
+
+
+def test_services_that_are_closed_are_forgotten() -> None:
+    """They are also where no gauge is ever read, such as without an SDK."""
+    observer = OpenTelemetryObserver(meter_provider=NoOpMeterProvider())
+    closed: list[weakref.ref[Callable[[], None]]] = []
+    for _ in range(100):
+
+        def read() -> None:
+            """Read a service that is closed."""
+
+        closed.append(weakref.ref(read))
+        observer.service_opened(read)
+    del read
+
+    assert [each() is None for each in closed] == [True] * 99 + [False]
 
 
 async def test_a_campaign_that_is_seen_no_more_is_shown_no_more(

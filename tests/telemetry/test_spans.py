@@ -135,6 +135,59 @@ async def test_an_event_proves_a_call(telecmi_simulator: Simulator) -> None:
     assert [point[1] for point in seen.metrics()["telecmi.calls"]] == [1]
 
 
+async def test_an_event_proves_a_call_before_its_reply(telecmi_simulator: Simulator) -> None:
+    """The request whose reply never comes has a span, too: it ends before the call does."""
+    seen = Recorded()
+    receiver = Receiver(TOKEN, observer=seen.observer)
+    telecmi_simulator.faults.add(Fault("slow", to=19170000001))
+    async with telecmi_simulator.service(
+        from_=FROM, events=receiver, observer=seen.observer
+    ) as service:
+        await service.make_call(to=19170000001, pcmo=FLOW)
+
+    attempt, placed = seen.spans()[-2:]
+    assert (attempt.name, facts(attempt)["telecmi.verdict"]) == ("telecmi.attempt", "unknown")
+    assert parent(attempt) == ids(placed)
+    assert facts(placed)["telecmi.outcome"] == "progress"
+
+
+@pytest.mark.telecmi(latency=20.0)
+async def test_a_call_that_was_found_by_its_id_first(telecmi_simulator: Simulator) -> None:
+    """The end of a call is seen that came before the reply, to another handle of the call."""
+    seen = Recorded()
+    receiver = Receiver(TOKEN, observer=seen.observer)
+    async with telecmi_simulator.service(
+        from_=FROM, events=receiver, observer=seen.observer, reference=False
+    ) as service:
+        call = service.make_call(to=19170000001, pcmo=FLOW)
+        await anyio.sleep(1)
+        found = service.handle_for(telecmi_simulator.calls[0].request_id)
+        await found.ended()
+        assert call.status == "sending"
+        await call
+
+    assert facts(seen.span("telecmi.conversation"))["telecmi.answered"] is True
+
+
+async def test_ids_are_shown_as_in_logs(telecmi_simulator: Simulator) -> None:
+    """An id with seven digits in a row can be searched for; a number in its place is masked."""
+    seen = Recorded()
+    reference = f"tcm_{'2345672' * 4}"[:30]
+    signed = References(Secret("the-secret")).sign(reference)
+    receiver = Receiver(TOKEN, secret="the-secret", observer=seen.observer)  # of this test
+    for request_id in (f"1234567{'x' * 36}", "+1 917 000 0001"):
+        event = {"status": "started", "request_id": request_id}
+        body = json.dumps(event | {"extra_params": {"tcm_reference": signed}})
+        await receiver.handle("POST", f"/{TOKEN}", {}, body.encode())
+
+    found = [facts(span) for span in seen.spans("telecmi.webhook")]
+    assert [each["telecmi.reference"] for each in found] == [reference] * 2
+    assert [each["telecmi.request_id"] for each in found] == [
+        f"1234567{'x' * 36}",
+        "+•••••••0001",
+    ]
+
+
 async def test_a_call_that_sends_nothing_ends_its_span(telecmi_simulator: Simulator) -> None:
     """Cancelled, closed or refused before anything leaves: each span ends and says so."""
     seen = Recorded()

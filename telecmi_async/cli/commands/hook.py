@@ -15,6 +15,7 @@ from telecmi_async.cli.options import (
     Host,
     JsonFlag,
     LedgerOption,
+    MetricsOption,
     command,
     value,
 )
@@ -36,6 +37,7 @@ def listen(
     reveal: bool = False,
     ledger: LedgerOption = None,
     forward_to: Annotated[str | None, value("URL")] = None,
+    metrics: MetricsOption = None,
     as_json: JsonFlag = False,
     terminal: Here,
 ) -> int:
@@ -54,7 +56,14 @@ def listen(
 
     as_json = as_json or not terminal.stdout.isatty()
     return listen_for_events(
-        terminal, ledger, forward_to, host=host, port=port, reveal=reveal, as_json=as_json
+        terminal,
+        ledger,
+        forward_to,
+        host=host,
+        port=port,
+        reveal=reveal,
+        metrics=metrics,
+        as_json=as_json,
     )
 
 

@@ -103,7 +103,7 @@ def _run(
     """Serve until Ctrl-C, and print what was asked."""
     import anyio
 
-    from telecmi_async.cli.messages import warnings_shown
+    from telecmi_async.cli.log_lines import log_shown
 
     answers: Counter[str] = Counter()
 
@@ -113,7 +113,7 @@ def _run(
 
     simulator.on_request = show
     try:
-        with warnings_shown(lambda text: terminal.say(f"{_clock()}  {text}")):
+        with log_shown(terminal.environ, lambda text: terminal.say(f"{_clock()}  {text}")):
             anyio.run(
                 partial(_serve, terminal, simulator, host=host, port=port, as_json=as_json)
             )
