@@ -170,6 +170,14 @@ def test_the_image_installs_what_the_project_tests_with() -> None:
     }  # fmt: skip
 
 
+def test_each_program_is_shown_on_the_page() -> None:
+    """The page includes the programs, so that page and file cannot differ."""
+    shown = set(re.findall(r"^```\{literalinclude\} \S*/deployment/(\S+)$", PAGE, re.MULTILINE))
+    programs = {path.name for path in DEPLOYMENT.glob("*.py")}
+
+    assert programs < shown
+
+
 def drain_of_web(service: Service) -> list[float]:
     """Return how long the parts of a web process's end may take, as its page lists them."""
     total = Timeouts.of(constant("web.py", "TIMEOUT")).total

@@ -22,6 +22,7 @@ import itertools
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -46,7 +47,7 @@ from web_server import free_port
 
 import telecmi_async
 from telecmi_async import CallService, Hangup
-from telecmi_async.campaigns import Campaign, CampaignSettings, Pace
+from telecmi_async.campaigns import Campaign, CampaignSettings, Pace, Retries
 from telecmi_async.events.receiver import new_token
 from telecmi_async.ledger import ContactState, NewContact
 from telecmi_async.ledger.postgres.ledger import PostgresLedger
@@ -96,8 +97,9 @@ class Container:
         missing = [name for name, value in environment.items() if "$" in value]
         assert not missing, missing
         environment |= {"TELECMI_BASE_URL": local["TELECMI_BASE_URL"], "PYTHONPATH": _PACKAGE}
-        # A program imports what is beside it.
-        outer = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
+        # A program imports what is beside it, and is not traced: it would be slow.
+        others = re.compile("PYTHONSAFEPATH|COVERAGE_.*")
+        outer = {name: v for name, v in os.environ.items() if not others.fullmatch(name)}
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 self.service.command_on(self.port),
@@ -354,11 +356,12 @@ class DeploymentRun:
                 simulator.stdin.write(f"{url}/telecmi/{token}\n")
                 simulator.stdin.flush()
                 numbers = await self._load(base_url)
-                self._web += [await self._start("web") for _ in range(2)]
+                self._web += await asyncio.gather(*[self._start("web") for _ in range(2)])
                 self._balancer.containers = self._web
                 await self._balancer.look()
                 began = time.monotonic()
-                self._workers += [await self._start("worker") for _ in range(2)]
+                starting = [self._start("worker") for _ in range(2)]
+                self._workers += await asyncio.gather(*starting)
                 clicks = Clicks(url, self.rate * CLICKED, chance, impatient=(60.0,))
                 parts: _Parts = {
                     "valkey": (valkey.kill, valkey.start),
@@ -368,8 +371,7 @@ class DeploymentRun:
                 }
                 await self._place_calls(clicks, parts)
                 seconds, refused = time.monotonic() - began, self._balancer.refused
-                for container in (*self._workers, *self._web):
-                    await self._end(container)
+                await asyncio.gather(*map(self._end, [*self._workers, *self._web]))
                 calls = await self._calls_of(simulator)
                 ran = await self._result(clicks, numbers, calls, collector)
                 return attrs.evolve(ran, seconds=seconds, refused=refused)
@@ -390,6 +392,7 @@ class DeploymentRun:
         settings = CampaignSettings(
             flow=[{"action": "speak", "text": "Row {row}"}, Hangup()],
             pace=Pace(calls_per_second=self.rate, max_in_flight=40),
+            retries=Retries(first=1.0),
         )
         numbers = {
             name: range(FIRST + n * 10**6, FIRST + n * 10**6 + each)
