@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 import tomllib
 from typing import Any
@@ -190,10 +191,15 @@ def drain_of_web(service: Service) -> list[float]:
         graceful,
         total,
         record,
-        PostgresLedger("postgresql://h/d")._connector.timeout,
+        ledger_timeout(),
         constant("web.py", "shutdown_timeout"),
         2 * float(service.environment["OTEL_EXPORTER_OTLP_TIMEOUT"]),
     ]
+
+
+def ledger_timeout() -> float:
+    """Return the default time-out of the ledger, without its driver."""
+    return float(inspect.signature(PostgresLedger).parameters["timeout"].default)
 
 
 def drain_of_worker(service: Service) -> list[float]:
@@ -203,7 +209,7 @@ def drain_of_worker(service: Service) -> list[float]:
     return [
         usually,
         longest - usually,
-        PostgresLedger("postgresql://h/d")._connector.timeout,
+        ledger_timeout(),
         2 * float(service.environment["OTEL_EXPORTER_OTLP_TIMEOUT"]),
     ]
 
