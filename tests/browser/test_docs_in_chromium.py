@@ -43,7 +43,7 @@ SEARCHES = {
     "install": "tutorial/install",
     "webhook signature": "how-to/webhook-security",
     "rate limit": "how-to/rate-limit",
-    "idempotency": "explanation/rate-and-retry",
+    "idempotency": "explanation/idempotency-keys",
     "backoff": "explanation/rate-and-retry",
     "circuit breaker": "explanation/rate-and-retry",
     "make_call": "reference/api/service",
