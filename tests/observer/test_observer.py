@@ -15,10 +15,15 @@ from campaign_scene import contacts, settings
 from memory_ledger import MemoryLedger
 
 from telecmi_async import CallService, ConfigurationError, Hangup, RateLimit, Receiver
+from telecmi_async.attempt import Attempt, Outcome
+from telecmi_async.calls.call import Call
 from telecmi_async.calls.state import PlacementState
+from telecmi_async.calls.verdict import Verdict
 from telecmi_async.campaigns import Campaign
+from telecmi_async.errors import NotSent
 from telecmi_async.ledger import NewContact
 from telecmi_async.observer import ObservedCall, Observer
+from telecmi_async.observer.notifier import notifier_of
 from telecmi_async.simulator import Fault, Simulator
 
 if TYPE_CHECKING:
@@ -359,3 +364,27 @@ def test_an_id_that_is_a_number_is_masked() -> None:
 
     placement.accept(str(TO))
     assert call.request_id == "•••••••0001"
+
+
+async def test_a_verdict_after_the_end_is_not_shown() -> None:
+    """A call that was settled without attempts shows an observer none that come later."""
+    seen: list[str] = []
+
+    class Noting(Observer):
+        """Notes which of a call's methods are called."""
+
+        def attempt_ended(self, call: ObservedCall, attempt: Attempt) -> None:
+            seen.append(f"attempt {attempt.outcome}")
+
+        def call_settled(self, call: ObservedCall) -> None:
+            seen.append(call.status)
+
+    notify = notifier_of(Noting())
+    assert notify is not None
+    call = Call(None, source=None, region=None)
+    call.observe(notify, ObservedCall(call.placement, address=""))
+    call.fail(NotSent("no phone rang"))
+    call.record(Verdict(Outcome.UNKNOWN, "too late"), 0.1)
+    assert call.seen().attempts == ()
+
+    assert seen == ["not_sent"]

@@ -118,23 +118,30 @@ def _run(
                 partial(_serve, terminal, simulator, host=host, port=port, as_json=as_json)
             )
     except KeyboardInterrupt:
-        counts = {
-            "requests": simulator.requests,
-            "answers": dict(answers),
-            "numbers": simulator.numbers(),
-            "more_than_once": simulator.duplicates(),
-        }
-        if as_json:
-            terminal.put(json.dumps(counts))
-        terminal.say()
-        if answers:
-            said = ", ".join(f"{many} with {answer}" for answer, many in answers.most_common())
-            terminal.say(f"answers: {said}")
-        terminal.say(
-            f"requests: {simulator.requests}, numbers dialled: {simulator.numbers()}, "
-            f"more than once: {simulator.duplicates()}"
-        )
+        _say_counts(terminal, simulator, answers, as_json=as_json)
     return Exit.INTERRUPTED
+
+
+def _say_counts(
+    terminal: Terminal, simulator: Simulator, answers: Counter[str], *, as_json: bool
+) -> None:
+    """Print how many requests came, and how they were answered."""
+    counts = {
+        "requests": simulator.requests,
+        "answers": dict(answers),
+        "numbers": simulator.numbers(),
+        "more_than_once": simulator.duplicates(),
+    }
+    if as_json:
+        terminal.put(json.dumps(counts))
+    terminal.say()
+    if answers:
+        said = ", ".join(f"{many} with {answer}" for answer, many in answers.most_common())
+        terminal.say(f"answers: {said}")
+    terminal.say(
+        f"requests: {simulator.requests}, numbers dialled: {simulator.numbers()}, "
+        f"more than once: {simulator.duplicates()}"
+    )
 
 
 async def _serve(
