@@ -63,6 +63,7 @@ RECORD_PATIENCE: Final = LAST_RECORD + 60.0
 
 #: The key that holds a call's signed reference.
 REFERENCE_FIELD: Final = "tcm_reference"
+#: The key that holds the trace context in which a call is placed.
 TRACE_FIELD: Final = "tcm_trace"
 #: A ``traceparent``. Source: W3C Trace Context, section 3.2.2.
 TRACE_PATTERN: Final = r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}"

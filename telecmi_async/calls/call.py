@@ -374,8 +374,8 @@ class Call:
             return False
         if proven:
             self._take_proof(event.request_id or "")
-        if self.observed is not None and end_of(self.state) not in {None, end_of(before)}:
-            self.notify("call_ended", end_of(self.state))
+        if self.observed and (end := end_of(self.state)) not in {None, end_of(before)}:
+            self.notify("call_ended", end)
         if self.is_ended_by(event):
             tracking.watcher.call_ended(self)
         return True

@@ -131,8 +131,8 @@ class ObservedDelivery:
         request_id: TeleCMI's id for the call, as logs show it.
         trace: The trace context that the call was sent with, if the reference is right.
         lag: Seconds from the event's own time to its arrival; ``None`` without such a time.
-        answered: Whether the leg was answered, of a new record.
-        talk_seconds: How long it talked, likewise.
+        answered: Whether the leg was answered, as a record says.
+        talk_seconds: How long it talked, likewise. A record that comes again says so again.
         cost: What it cost, likewise.
         leg: ``"a"`` for the first leg of the call, ``"b"`` for those it was bridged to.
     """

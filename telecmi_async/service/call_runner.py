@@ -45,8 +45,6 @@ _BATCH = 200
 logger = logging.getLogger("telecmi_async")
 
 _ONCE: Final = RetryPolicy(attempts=1, at_most_once=True)
-
-
 _NO_ORIGIN: Final = CallOrigin()
 
 

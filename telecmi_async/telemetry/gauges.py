@@ -75,7 +75,7 @@ class Gauges:
 
     def add_service(self, read: Callable[[], ServiceReading | None]) -> None:
         """Measure a service until it is closed."""
-        for each in tuple(self._services):  # perhaps no gauge is ever read
+        for each in tuple(self._services):  # here, since perhaps no gauge is ever read
             if each() is None:
                 self._services.pop(each, None)
         self._services[read] = None
@@ -92,11 +92,8 @@ class Gauges:
         self, of: Callable[[ServiceReading], float | None], _: CallbackOptions
     ) -> Iterable[Observation]:
         """Return the sum over all open services that have a value."""
-        readings = [(read, read()) for read in tuple(self._services)]
-        for read, reading in readings:
-            if reading is None:
-                self._services.pop(read, None)
-        values = [of(reading) for _, reading in readings if reading is not None]
+        readings = [read() for read in tuple(self._services)]
+        values = [of(reading) for reading in readings if reading is not None]
         known = [value for value in values if value is not None]
         return [Observation(sum(known))] if known else []
 
