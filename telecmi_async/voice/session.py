@@ -8,6 +8,7 @@ ends the session: half a frame would spoil the WebSocket.
 from __future__ import annotations
 
 import logging
+import math
 from collections import deque
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any, Final, Self, SupportsIndex
@@ -36,10 +37,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("telecmi_async")
 
+#: The close code for a peer that neither sends nor reads: a policy was violated.
+STALLED: Final = 1008
 #: How many text frames a session keeps.
 _TEXTS: Final = 100
 # After so many frames other tasks get a turn, even if more frames are there.
 _FRAMES: Final = 16
+# Between what was heard by the estimate and an action that ends it: for the way to the phone.
+_WAY: Final = 0.2
 # How long TeleCMI may take to close the stream after a hang-up, and a WebSocket to be closed.
 _HANG_UP: Final = 5.0
 _CLOSE: Final = 2.0
@@ -89,6 +94,8 @@ class SessionLimits:
     inbox: float
     #: How long the peer may take to read a message.
     send: float
+    #: How long the peer may send nothing; None for any time.
+    idle: float | None
 
 
 class StreamSession:
@@ -140,9 +147,11 @@ class StreamSession:
         self._turn = anyio.Lock()
         self._sending = anyio.Lock()
         self._write_limit: anyio.CancelScope | None = None
-        self._reading = anyio.CancelScope()
+        idle = math.inf if limits.idle is None else anyio.current_time() + limits.idle
+        self._reading = anyio.CancelScope(deadline=idle)
         self._why = ""
-        self._code = 1000
+        #: What its WebSocket is closed with.
+        self.code = 1000
         self._cut = _NOTHING
         #: Set once the session is closed.
         self.over = anyio.Event()
@@ -182,14 +191,20 @@ class StreamSession:
         try:
             with self._reading:
                 await self._read()
+            if self._reading.cancelled_caught:
+                self.end("the far end was silent for too long", code=STALLED)
             self.end("the far end closed the stream")
+        except Exception as error:  # noqa: BLE001  # each server raises another one
+            self.end(f"the far end closed the stream ({type(error).__name__})")
         finally:
             self.end("the program ended", code=1001)
+            if self.code == STALLED:
+                logger.warning("%r", self)
             with anyio.move_on_after(_CLOSE, shield=True), suppress(Exception):
-                await self._socket.close(self._code)
+                await self._socket.close(self.code)
 
     async def _read(self) -> None:
-        frames = 0
+        frames, idle = 0, self._limits.idle
         while not self.closed and (frame := await self._socket.receive()) is not None:
             match protocol.parse_frame(frame):
                 case protocol.Audio(pcm):
@@ -197,14 +212,17 @@ class StreamSession:
                 case protocol.Text(text):
                     self._texts.append(text)
             frames += 1
-            if not frames % _FRAMES:  # a peer that never stops must not hold the event loop
+            if not frames % _FRAMES:
+                if idle is not None:
+                    self._reading.deadline = anyio.current_time() + idle
+                # A peer that never stops must not hold the event loop.
                 await anyio.lowlevel.checkpoint()
 
     def end(self, why: str, *, code: int = 1000) -> None:
         """Close the session, for this reason; `run` closes the WebSocket."""
         if self.closed:
             return
-        self.closed, self._why, self._code = True, why, code
+        self.closed, self._why, self.code = True, why, code
         self._cut = self._stop_plays()
         self._inbox.end()
         self._reading.cancel()
@@ -281,11 +299,11 @@ class StreamSession:
             self._write_limit = limit
             try:
                 await self._socket.send(message)
-            except StreamClosed:
-                self.end("the far end closed the stream")
+            except Exception as error:  # noqa: BLE001  # each server raises another one
+                self.end(f"the far end closed the stream ({type(error).__name__})")
         self._write_limit = None
         if limit.cancelled_caught:
-            self.end("the far end does not read what it is sent", code=1011)
+            self.end("the far end does not read what it is sent", code=STALLED)
         self._check_open()
 
     async def _send(self, message: str) -> None:
@@ -330,7 +348,7 @@ class StreamSession:
     # -- actions
 
     async def say(self, *actions: AnyAction | Mapping[str, object]) -> None:
-        """Have TeleCMI run actions once all that was played has been heard.
+        """Have TeleCMI run actions once all that was played has been heard, 0.2 seconds later.
 
         TeleCMI does not say when they are done. Actions that wait for pressed keys are not
         offered within a stream.
@@ -341,6 +359,7 @@ class StreamSession:
         """
         message = protocol.flow_message(actions)
         await self.drain()
+        await anyio.sleep(_WAY)
         await self._send(message)
 
     async def transfer(self, to: SupportsIndex | str | FlowLike) -> None:
