@@ -14,10 +14,12 @@
     ├── CallOutcomeUnknown            no trustworthy answer came: .reference .cause
     ├── CallPending (RuntimeError)    TeleCMI has not answered yet
     ├── ConfigurationError (ValueError)   the service was set up wrongly
+    ├── InvalidAudio (ValueError)     audio cannot be read, or is not what was announced
     ├── RequestFailed                 a look-up or a command to a call failed: .status .code
     ├── ServiceClosed                 the service takes no more calls
     ├── StoreError                    a store of events or a ledger cannot be reached
     │   └── LedgerLost                the ledger is damaged, or another one than before
+    ├── StreamClosed                  the WebSocket of a call's audio is closed
     ├── WaitTimeout (TimeoutError)    the awaited event did not come in time
     ├── WebhookError (ValueError)     a webhook's payload cannot be read
     └── WrongEventLoop (RuntimeError) used outside an event loop, or from another one
@@ -48,6 +50,7 @@ __all__ = [
     "CallPending",
     "CallRejected",
     "ConfigurationError",
+    "InvalidAudio",
     "InvalidCall",
     "LedgerLost",
     "MissingProperty",
@@ -56,6 +59,7 @@ __all__ = [
     "RequestFailed",
     "ServiceClosed",
     "StoreError",
+    "StreamClosed",
     "TelecmiError",
     "WaitTimeout",
     "WebhookError",
@@ -251,6 +255,16 @@ class StoreError(TelecmiError):
 
     Events are missing then; calls are still placed.
     """
+
+
+class InvalidAudio(TelecmiError, ValueError):
+    """Audio cannot be read: its format, its size or its rate is wrong; the message says which."""
+
+
+class StreamClosed(TelecmiError):
+    """The WebSocket that carries a call's audio is closed, and its session with it."""
+
+    safe_to_redial = False
 
 
 class LedgerLost(StoreError):
