@@ -14,12 +14,12 @@
     ├── CallOutcomeUnknown            no trustworthy answer came: .reference .cause
     ├── CallPending (RuntimeError)    TeleCMI has not answered yet
     ├── ConfigurationError (ValueError)   the service was set up wrongly
-    ├── InvalidAudio (ValueError)     audio cannot be read, or is not what was announced
+    ├── InvalidAudio (ValueError)     audio that cannot be played
     ├── RequestFailed                 a look-up or a command to a call failed: .status .code
     ├── ServiceClosed                 the service takes no more calls
+    ├── StreamClosed                  the WebSocket of a call's audio is closed
     ├── StoreError                    a store of events or a ledger cannot be reached
     │   └── LedgerLost                the ledger is damaged, or another one than before
-    ├── StreamClosed                  the WebSocket of a call's audio is closed
     ├── WaitTimeout (TimeoutError)    the awaited event did not come in time
     ├── WebhookError (ValueError)     a webhook's payload cannot be read
     └── WrongEventLoop (RuntimeError) used outside an event loop, or from another one
@@ -243,6 +243,24 @@ class ConfigurationError(TelecmiError, ValueError):
     """The service was set up with a value that cannot work; the message names it."""
 
 
+class InvalidAudio(TelecmiError, ValueError):
+    """Audio that cannot be played: of another type, damaged, or in an unknown format.
+
+    It says nothing about any call's outcome, so ``safe_to_redial`` is False.
+    """
+
+    safe_to_redial = False
+
+
+class StreamClosed(TelecmiError):
+    """The WebSocket that carries a call's audio is closed; the message says why.
+
+    The call may go on, so ``safe_to_redial`` is False.
+    """
+
+    safe_to_redial = False
+
+
 class ServiceClosed(TelecmiError):
     """The service was closed and takes no more calls; those it took are settled as usual.
 
@@ -255,16 +273,6 @@ class StoreError(TelecmiError):
 
     Events are missing then; calls are still placed.
     """
-
-
-class InvalidAudio(TelecmiError, ValueError):
-    """Audio cannot be read: its format, its size or its rate is wrong; the message says which."""
-
-
-class StreamClosed(TelecmiError):
-    """The WebSocket that carries a call's audio is closed, and its session with it."""
-
-    safe_to_redial = False
 
 
 class LedgerLost(StoreError):
