@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import deque
-from contextlib import aclosing, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, Self, SupportsIndex
 
 import anyio
@@ -23,9 +23,11 @@ from telecmi_async.voice import protocol
 from telecmi_async.voice.chunks import AudioSource
 from telecmi_async.voice.inbox import AudioInbox
 from telecmi_async.voice.playout import Clip, Playout
+from telecmi_async.voice.recording import record_stereo
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterable, Mapping
+    from os import PathLike
 
     from telecmi_async.calls.handle import CallHandle
     from telecmi_async.events import Event
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from telecmi_async.pcmo.flow import FlowLike
     from telecmi_async.voice.chunks import AudioBytes
     from telecmi_async.voice.reception import Admission
+    from telecmi_async.voice.recording import Recording
     from telecmi_async.voice.socket import StreamSocket
 
 logger = logging.getLogger("telecmi_async")
@@ -144,6 +147,7 @@ class StreamSession:
         self._texts: deque[str] = deque(maxlen=_TEXTS)
         self._playout = Playout()
         self._plays: dict[_Play, None] = {}
+        self._recordings: list[Recording] = []
         self._turn = anyio.Lock()
         self._sending = anyio.Lock()
         self._write_limit: anyio.CancelScope | None = None
@@ -209,6 +213,8 @@ class StreamSession:
             match protocol.parse_frame(frame):
                 case protocol.Audio(pcm):
                     self._inbox.put(pcm)
+                    for recording in self._recordings:
+                        recording.add_caller(pcm)
                 case protocol.Text(text):
                     self._texts.append(text)
             frames += 1
@@ -224,6 +230,8 @@ class StreamSession:
             return
         self.closed, self._why, self.code = True, why, code
         self._cut = self._stop_plays()
+        for recording in self._recordings:
+            recording.end()
         self._inbox.end()
         self._reading.cancel()
         if self._write_limit is not None:
@@ -246,14 +254,15 @@ class StreamSession:
 
         Args:
             audio: Raw audio (mono, signed 16-bit little-endian samples), or a file: WAV, or with
-                the extra ``voice`` Ogg, FLAC or MP3 with a tag. Or an asynchronous iterable of raw
-                audio, which is heard from its first pieces on. Its error is raised here.
+                the extra ``voice`` MP3, Ogg or FLAC. Or an asynchronous iterable of raw audio,
+                which is heard from its first pieces on. Its error is raised here.
             rate: The rate of raw audio in Hz; the session's if not given. Audio at another rate is
                 resampled, with the extra ``voice``.
 
         Raises:
             InvalidAudio: It cannot be played.
-            ConfigurationError: It needs the extra ``voice``, which is not installed.
+            ConfigurationError: ``rate`` is invalid, or the extra ``voice`` is needed and not
+                installed.
             StreamClosed: The stream is closed, or was meanwhile; `interrupt` then returns what
                 was heard.
         """
@@ -271,7 +280,9 @@ class StreamSession:
             await anyio.sleep(self._playout.pause(anyio.current_time(), seconds))
             async with self._sending:
                 if play.stopped is None:
-                    self._playout.add(anyio.current_time(), seconds, play.clip)
+                    start = self._playout.add(anyio.current_time(), seconds, play.clip)
+                    for recording in self._recordings:
+                        recording.add_bot(pcm, at=start)
                     await self._write(protocol.audio_message(pcm, self.rate))
 
     async def _queue(self, play: _Play, messages: AsyncIterable[bytes] | None = None) -> None:
@@ -314,6 +325,8 @@ class StreamSession:
         """Stop all plays, and return what was heard of the first."""
         now = anyio.current_time()
         self._playout.cut(now)
+        for recording in self._recordings:
+            recording.cut_bot(at=now)
         stopped = [play for play in self._plays if play.stopped is None]
         for play in stopped:
             offered = 0 if play.source is None else play.source.offered
@@ -344,6 +357,29 @@ class StreamSession:
         """
         self._check_open()
         await self._queue(_Play())
+
+    @asynccontextmanager
+    async def record(self, path: str | PathLike[str]) -> AsyncGenerator[Recording]:
+        """Record both sides to a new stereo WAV file: left the caller, right what is heard of you.
+
+        What an interruption undid is not in it. It ends with the context or the stream.
+
+        Args:
+            path: The file; an existing one is never overwritten.
+
+        Raises:
+            ConfigurationError: The file exists, or cannot be made.
+            StreamClosed: The stream is closed.
+        """
+        self._check_open()
+        async with record_stereo(path, rate=self.rate) as recording:
+            self._recordings.append(recording)
+            if self.closed:
+                recording.end()
+            try:
+                yield recording
+            finally:
+                self._recordings.remove(recording)
 
     # -- actions
 
