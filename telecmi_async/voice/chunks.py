@@ -7,20 +7,18 @@ from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
 from telecmi_async._internal.messages import shown
 from telecmi_async.errors import InvalidAudio
+from telecmi_async.voice.media import load_audio, media_kind
 from telecmi_async.voice.protocol import SAMPLE
+from telecmi_async.voice.resampling import Resampler
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from telecmi_async.voice.resampling import Resampler
 
 #: Bytes of audio, raw or in a container.
 AudioBytes: TypeAlias = bytes | bytearray | memoryview
 
 # How much audio one message carries, in seconds: many tiny ones sound choppy.
 _MESSAGE: Final = 0.1
-# How files begin that say themselves what they hold: WAV, Ogg, FLAC, and MP3 with a tag.
-_CONTAINERS: Final = (b"RIFF", b"OggS", b"fLaC", b"ID3")
 
 
 class AudioSource:
@@ -37,16 +35,16 @@ class AudioSource:
     """
 
     def __init__(self, audio: AudioBytes | AsyncIterable[bytes], rate: int, to: int) -> None:
-        self._to = to
+        self._rate, self._to = rate, to
         self._size = int(to * _MESSAGE) * SAMPLE
         #: Bytes that were given so far, at the stream's rate.
         self.offered = 0
+        self._resampler = Resampler(rate, to)
         if isinstance(audio, bytes | bytearray | memoryview):
-            self._pieces, self._whole = None, _converted(bytes(audio), rate, to)
-            self.offered = len(self._whole)
+            self._pieces, self._whole = None, bytes(audio)
+            self._check_whole()
         elif isinstance(audio, AsyncIterable):
             self._pieces, self._whole = audio, b""
-            self._resampler = None if rate == to else _resampler(rate, to)
         else:
             raise InvalidAudio(
                 "audio must be bytes or an asynchronous iterable of bytes, not "
@@ -56,18 +54,18 @@ class AudioSource:
     async def messages(self) -> AsyncGenerator[bytes]:
         """Yield the audio in the size of messages; close the user's iterator in any case."""
         if self._pieces is None:
-            for start in range(0, len(self._whole), self._size):
-                yield self._whole[start : start + self._size]
+            whole = await load_audio(self._whole, raw_rate=self._rate, rate=self._to)
+            self.offered = len(whole)
+            for start in range(0, len(whole), self._size):
+                yield whole[start : start + self._size]
             return
         buffer = bytearray()
         try:
             async for piece in self._pieces:
-                self._add(self._checked(piece), buffer)
+                self._add(self._resampler.feed(piece), buffer)
                 for message in self._cut(buffer):
                     yield message
-            if self._resampler is not None:
-                self._add(self._resampler.flush(), buffer)
-            del buffer[len(buffer) - len(buffer) % SAMPLE :]  # half a sample
+            self._add(self._resampler.flush(), buffer)
             for message in self._cut(buffer):
                 yield message
             if buffer:
@@ -76,10 +74,12 @@ class AudioSource:
             if isinstance(self._pieces, AsyncGenerator):
                 await self._pieces.aclose()
 
-    def _checked(self, piece: object) -> bytes:
-        if not isinstance(piece, bytes | bytearray | memoryview):
-            raise InvalidAudio(f"audio must come in bytes, not as {shown(piece)}")
-        return bytes(piece) if self._resampler is None else self._resampler.feed(piece)
+    def _check_whole(self) -> None:
+        if media_kind(self._whole) is None and len(self._whole) % SAMPLE:
+            raise InvalidAudio(
+                "raw audio has 16-bit samples, so an even number of bytes, and these are "
+                f"{len(self._whole)}; a file must be WAV, Ogg, FLAC or MP3"
+            )
 
     def _add(self, pcm: bytes, buffer: bytearray) -> None:
         buffer += pcm
@@ -90,27 +90,3 @@ class AudioSource:
             message = bytes(buffer[: self._size])
             del buffer[: self._size]
             yield message
-
-
-def _converted(audio: bytes, rate: int, to: int) -> bytes:
-    """Return audio as it is streamed: raw, at the stream's rate."""
-    if audio.startswith(_CONTAINERS):
-        from telecmi_async.voice.media import decode  # noqa: PLC0415  # raw audio needs no decoder
-
-        audio, rate = decode(audio)
-    if len(audio) % SAMPLE:
-        raise InvalidAudio(
-            "raw audio has 16-bit samples, so an even number of bytes, and these are "
-            f"{len(audio)}; a file of another format must begin as WAV, Ogg, FLAC or MP3 with a "
-            "tag do"
-        )
-    if rate == to:
-        return audio
-    resampler = _resampler(rate, to)
-    return resampler.feed(audio) + resampler.flush()
-
-
-def _resampler(rate: int, to: int) -> Resampler:
-    from telecmi_async.voice.resampling import Resampler  # noqa: PLC0415  # as above
-
-    return Resampler(rate, to)

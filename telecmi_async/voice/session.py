@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from contextlib import aclosing, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, Self, SupportsIndex
 
 import anyio
@@ -22,9 +22,11 @@ from telecmi_async.voice import protocol
 from telecmi_async.voice.chunks import AudioSource
 from telecmi_async.voice.inbox import AudioInbox
 from telecmi_async.voice.playout import Clip, Playout
+from telecmi_async.voice.recording import record_stereo
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterable, Mapping
+    from os import PathLike
 
     from telecmi_async.calls.handle import CallHandle
     from telecmi_async.events import Event
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from telecmi_async.pcmo.flow import FlowLike
     from telecmi_async.voice.chunks import AudioBytes
     from telecmi_async.voice.reception import Admission
+    from telecmi_async.voice.recording import Recording
     from telecmi_async.voice.socket import StreamSocket
 
 logger = logging.getLogger("telecmi_async")
@@ -136,6 +139,7 @@ class StreamSession:
         self._inbox = AudioInbox(int(limits.inbox * self.rate) * protocol.SAMPLE)
         self._texts: deque[str] = deque(maxlen=_TEXTS)
         self._playout = Playout()
+        self._recordings: list[Recording] = []
         self._plays: dict[_Play, None] = {}
         self._turn = anyio.Lock()
         self._sending = anyio.Lock()
@@ -194,6 +198,8 @@ class StreamSession:
             match protocol.parse_frame(frame):
                 case protocol.Audio(pcm):
                     self._inbox.put(pcm)
+                    for recording in self._recordings:
+                        recording.add_caller(pcm)
                 case protocol.Text(text):
                     self._texts.append(text)
             frames += 1
@@ -206,6 +212,8 @@ class StreamSession:
             return
         self.closed, self._why, self._code = True, why, code
         self._cut = self._stop_plays()
+        for recording in self._recordings:
+            recording.end()
         self._inbox.end()
         self._reading.cancel()
         if self._write_limit is not None:
@@ -253,7 +261,9 @@ class StreamSession:
             await anyio.sleep(self._playout.pause(anyio.current_time(), seconds))
             async with self._sending:
                 if play.stopped is None:
-                    self._playout.add(anyio.current_time(), seconds, play.clip)
+                    at = self._playout.add(anyio.current_time(), seconds, play.clip)
+                    for recording in self._recordings:
+                        recording.add_bot(pcm, at=at)
                     await self._write(protocol.audio_message(pcm, self.rate))
 
     async def _queue(self, play: _Play, messages: AsyncIterable[bytes] | None = None) -> None:
@@ -296,6 +306,8 @@ class StreamSession:
         """Stop all plays, and return what was heard of the first."""
         now = anyio.current_time()
         self._playout.cut(now)
+        for recording in self._recordings:
+            recording.cut_bot(at=now)
         stopped = [play for play in self._plays if play.stopped is None]
         for play in stopped:
             offered = 0 if play.source is None else play.source.offered
@@ -326,6 +338,25 @@ class StreamSession:
         """
         self._check_open()
         await self._queue(_Play())
+
+    @asynccontextmanager
+    async def record(self, path: str | PathLike[str]) -> AsyncGenerator[Recording]:
+        """Record the call to a new stereo WAV file for as long as the context is open.
+
+        Left is what comes from the call, right what is heard of your audio, by the estimate. The
+        file is written while the call goes on, once a second.
+
+        Raises:
+            ConfigurationError: The file exists, or cannot be made.
+            StreamClosed: The stream is closed.
+        """
+        self._check_open()
+        async with record_stereo(path, rate=self.rate) as recording:
+            self._recordings.append(recording)
+            try:
+                yield recording
+            finally:
+                self._recordings.remove(recording)
 
     # -- actions
 
