@@ -14,7 +14,7 @@ from telecmi_async.voice.resampling import Resampler
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: Bytes of audio, raw or in a container.
+#: Bytes of audio: raw, or a file's.
 AudioBytes: TypeAlias = bytes | bytearray | memoryview
 
 # How much audio one message carries, in seconds: many tiny ones sound choppy.
@@ -30,38 +30,43 @@ class AudioSource:
         to: The rate of the stream.
 
     Raises:
-        InvalidAudio: It is nothing of this, or cannot be decoded.
-        ConfigurationError: It needs the extra ``voice``, which is not installed.
+        InvalidAudio: It is neither.
+        ConfigurationError: The rate is invalid, or the extra ``voice`` is not installed, which
+            resampling needs.
     """
 
     def __init__(self, audio: AudioBytes | AsyncIterable[bytes], rate: int, to: int) -> None:
-        self._rate, self._to = rate, to
-        self._size = int(to * _MESSAGE) * SAMPLE
-        #: Bytes that were given so far, at the stream's rate.
-        self.offered = 0
-        self._resampler = Resampler(rate, to)
-        if isinstance(audio, bytes | bytearray | memoryview):
-            self._pieces, self._whole = None, bytes(audio)
-            self._check_whole()
-        elif isinstance(audio, AsyncIterable):
-            self._pieces, self._whole = audio, b""
-        else:
+        if not isinstance(
+            cast("object", audio), bytes | bytearray | memoryview | AsyncIterable
+        ):
             raise InvalidAudio(
-                "audio must be bytes or an asynchronous iterable of bytes, not "
-                f"{shown(cast('object', audio))}"
+                f"audio must be bytes or an asynchronous iterable of bytes, not {shown(audio)}"
             )
+        self._audio = audio
+        self._rate, self._to = rate, to
+        self._resampler = Resampler(rate, to)
+        self._size = int(to * _MESSAGE) * SAMPLE
+        #: Bytes that were there so far, at the stream's rate.
+        self.offered = 0
 
     async def messages(self) -> AsyncGenerator[bytes]:
-        """Yield the audio in the size of messages; close the user's iterator in any case."""
-        if self._pieces is None:
-            whole = await load_audio(self._whole, raw_rate=self._rate, rate=self._to)
-            self.offered = len(whole)
-            for start in range(0, len(whole), self._size):
-                yield whole[start : start + self._size]
+        """Yield the audio in the size of messages; close the user's iterator in any case.
+
+        Raises:
+            InvalidAudio: It cannot be decoded, or a piece of it is not bytes.
+            ConfigurationError: It needs the extra ``voice``, which is not installed.
+        """
+        if isinstance(self._audio, AsyncIterable):
+            pieces = self._audio
+        else:
+            pcm = await self._whole(bytes(self._audio))
+            self.offered = len(pcm)
+            for start in range(0, len(pcm), self._size):
+                yield pcm[start : start + self._size]
             return
         buffer = bytearray()
         try:
-            async for piece in self._pieces:
+            async for piece in pieces:
                 self._add(self._resampler.feed(piece), buffer)
                 for message in self._cut(buffer):
                     yield message
@@ -71,15 +76,17 @@ class AudioSource:
             if buffer:
                 yield bytes(buffer)
         finally:
-            if isinstance(self._pieces, AsyncGenerator):
-                await self._pieces.aclose()
+            if isinstance(pieces, AsyncGenerator):
+                await pieces.aclose()
 
-    def _check_whole(self) -> None:
-        if media_kind(self._whole) is None and len(self._whole) % SAMPLE:
+    async def _whole(self, audio: bytes) -> bytes:
+        """Return audio that was given at once: a file is decoded, raw audio resampled."""
+        if len(audio) % SAMPLE and media_kind(audio) is None:
             raise InvalidAudio(
-                "raw audio has 16-bit samples, so an even number of bytes, and these are "
-                f"{len(self._whole)}; a file must be WAV, Ogg, FLAC or MP3"
+                "raw audio has 16-bit samples, so an even number of bytes, not "
+                f"{len(audio)}; as a file it is neither WAV, MP3, Ogg nor FLAC"
             )
+        return await load_audio(audio, raw_rate=self._rate, rate=self._to)
 
     def _add(self, pcm: bytes, buffer: bytearray) -> None:
         buffer += pcm
