@@ -190,13 +190,13 @@ class StreamSession:
     async def _read(self) -> None:
         frames, idle = 0, self._limits.idle
         while not self.closed and (frame := await self._socket.receive()) is not None:
-            match protocol.parse_frame(frame):
-                case protocol.Audio(pcm):
-                    self._inbox.put(pcm)
-                    for recording in self._recordings:
-                        recording.add_caller(pcm)
-                case protocol.Text(text):
-                    self._texts.append(text)
+            parsed = protocol.parse_frame(frame)
+            if isinstance(parsed, protocol.Text):
+                self._texts.append(parsed.text)
+            else:
+                self._inbox.put(parsed.pcm)
+                for recording in self._recordings:
+                    recording.add_caller(parsed.pcm)
             frames += 1
             if not frames % _FRAMES:
                 if idle is not None:

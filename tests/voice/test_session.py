@@ -16,6 +16,7 @@ from telecmi_async import InvalidAudio, InvalidCall, Speak, StreamClosed
 from telecmi_async.testing import run
 from telecmi_async.testing.cancellation import cancel_everywhere
 from telecmi_async.voice import Heard
+from telecmi_async.voice.recording import Recording
 from telecmi_async.voice.session import StreamSession
 
 if TYPE_CHECKING:
@@ -722,6 +723,54 @@ def test_no_order_of_things_breaks_a_session(
         assert len(peer.codes) == 1
 
     run(partial(main), backend=backend)
+
+
+async def test_an_iterable_need_not_be_a_generator() -> None:
+    """Anything with ``__aiter__`` is played."""
+    peer = StreamPeer()
+
+    class Pieces:
+        def __init__(self) -> None:
+            self.left = 3
+
+        def __aiter__(self) -> Pieces:
+            return self
+
+        async def __anext__(self) -> bytes:
+            self.left -= 1
+            if self.left < 0:
+                raise StopAsyncIteration
+            return silence(0.1)
+
+    async def handler(session: StreamSession) -> None:
+        await session.play(Pieces())
+
+    await talk(handler, peer)
+
+    assert peer.messages == [0.1] * 3
+
+
+async def test_a_recording_of_a_stream_that_closes_meanwhile_is_empty(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stream may close while the file is made."""
+    peer = StreamPeer()
+    original = Recording.open
+
+    async def open_slowly(recording: Recording) -> None:
+        await original(recording)
+        peer.leave()
+        await anyio.sleep(1)
+
+    monkeypatch.setattr(Recording, "open", open_slowly)
+
+    async def handler(session: StreamSession) -> None:
+        async with session.record(tmp_path / "call.wav"):
+            await anyio.sleep(5)
+
+    await talk(handler, peer)
+
+    assert (tmp_path / "call.wav").stat().st_size < 44 + 4 * 8_000 * 1.1
 
 
 async def test_both_sides_are_recorded(tmp_path: Any) -> None:
