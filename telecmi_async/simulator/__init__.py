@@ -17,22 +17,32 @@ from telecmi_async.simulator.fronts import SimulatorTransport
 from telecmi_async.simulator.replies import Envelope
 from telecmi_async.simulator.request_log import SimulatedRequest
 from telecmi_async.simulator.simulator import Simulator
+from telecmi_async.simulator.voice.caller import CallVoice
+from telecmi_async.simulator.voice.conversation import BargeIn, Conversation, Gap, TalkEvent
+from telecmi_async.simulator.voice.speech import Silence, Tone
 from telecmi_async.simulator.webhooks import Delivery, Webhooks
 
 __all__ = [
     "MAGIC",
+    "BargeIn",
+    "CallVoice",
     "Callee",
+    "Conversation",
     "Delivery",
     "Envelope",
     "Fault",
     "FaultKind",
     "Faults",
+    "Gap",
     "Leg",
     "Note",
+    "Silence",
     "SimulatedCall",
     "SimulatedRequest",
     "Simulator",
     "SimulatorTransport",
+    "TalkEvent",
+    "Tone",
     "Webhooks",
 ]
 

@@ -18,11 +18,15 @@ from telecmi_async.simulator.chance import check_range, draw, to_range
 from telecmi_async.simulator.fault import Faults
 from telecmi_async.simulator.replies import Codes, Envelope
 from telecmi_async.simulator.request_log import SimulatedRequest
+from telecmi_async.simulator.voice.asgi_socket import AsgiApp
 from telecmi_async.simulator.webhooks import Webhooks, parse_webhooks
 from telecmi_async.wire.credentials import Credentials
 
 #: How time passes in calls: as in real calls, all at once, or by manual commands.
 Lifecycle: TypeAlias = Literal["timed", "immediate", "manual"]
+
+#: Where streams go: an ASGI app in this process, or ``"dial"`` for the address in the flow.
+StreamTarget: TypeAlias = AsgiApp | Literal["dial"]
 
 _ANSWERS: Final = Callee()
 _DOES_NOT: Final = Callee(ending="missed")
@@ -62,6 +66,10 @@ def _is_aware(value: object) -> bool:
 
 def _is_observer(value: Callable[[SimulatedRequest], object] | None) -> bool:
     return value is None or callable(cast("object", value))
+
+
+def _is_stream_target(value: object) -> bool:
+    return value in {None, "dial"} if isinstance(value, str | None) else callable(value)
 
 
 def _parse_callees(value: Mapping[int | str, Callee]) -> dict[int, Callee]:
@@ -129,6 +137,12 @@ class SimulatorOptions:
         validator=must_be("a datetime with a time zone", _is_aware),
     )
     reveal: bool = field(default=False, validator=validators.flag)
+    streams: StreamTarget | None = field(
+        default=None,
+        repr=lambda value: repr(value) if isinstance(value, str) else "<an ASGI app>",
+        validator=must_be('an ASGI app, "dial" or None', _is_stream_target),
+    )
+    keep_audio: bool = field(default=True, validator=validators.flag)
     on_request: Callable[[SimulatedRequest], object] | None = field(
         default=None, repr=False, validator=must_be("a function, or None", _is_observer)
     )
