@@ -12,7 +12,6 @@ import anyio
 
 from telecmi_async._internal.messages import shown
 from telecmi_async._internal.telecmi import REFERENCE_PREFIX
-from telecmi_async.errors import StreamClosed
 from telecmi_async.http_server import (
     # Litestar evaluates an application's annotations, so these are imported at run time.
     ASGIReceive,
@@ -91,10 +90,7 @@ class _AsgiSocket:
         return message["text"] if data is None else data
 
     async def send(self, text: str) -> None:
-        try:
-            await self._send({"type": "websocket.send", "text": text})
-        except Exception as error:  # noqa: BLE001  # each server raises another one
-            raise StreamClosed(f"the WebSocket is closed ({type(error).__name__})") from None
+        await self._send({"type": "websocket.send", "text": text})
 
     async def close(self, code: int = 1000) -> None:
         await self._send({"type": "websocket.close", "code": code})

@@ -7,20 +7,18 @@ from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
 from telecmi_async._internal.messages import shown
 from telecmi_async.errors import InvalidAudio
+from telecmi_async.voice.media import decode_in_thread, media_kind
 from telecmi_async.voice.protocol import SAMPLE
+from telecmi_async.voice.resampling import Resampler, resample
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from telecmi_async.voice.resampling import Resampler
-
-#: Bytes of audio, raw or in a container.
+#: Bytes of audio: raw, or a file's.
 AudioBytes: TypeAlias = bytes | bytearray | memoryview
 
 # How much audio one message carries, in seconds: many tiny ones sound choppy.
 _MESSAGE: Final = 0.1
-# How files begin that say themselves what they hold: WAV, Ogg, FLAC, and MP3 with a tag.
-_CONTAINERS: Final = (b"RIFF", b"OggS", b"fLaC", b"ID3")
 
 
 class AudioSource:
@@ -32,54 +30,65 @@ class AudioSource:
         to: The rate of the stream.
 
     Raises:
-        InvalidAudio: It is nothing of this, or cannot be decoded.
-        ConfigurationError: It needs the extra ``voice``, which is not installed.
+        InvalidAudio: It is neither.
+        ConfigurationError: The rate is invalid, or the extra ``voice`` is not installed, which
+            resampling needs.
     """
 
     def __init__(self, audio: AudioBytes | AsyncIterable[bytes], rate: int, to: int) -> None:
-        self._to = to
-        self._size = int(to * _MESSAGE) * SAMPLE
-        #: Bytes that were given so far, at the stream's rate.
-        self.offered = 0
-        if isinstance(audio, bytes | bytearray | memoryview):
-            self._pieces, self._whole = None, _converted(bytes(audio), rate, to)
-            self.offered = len(self._whole)
-        elif isinstance(audio, AsyncIterable):
-            self._pieces, self._whole = audio, b""
-            self._resampler = None if rate == to else _resampler(rate, to)
-        else:
+        if not isinstance(
+            cast("object", audio), bytes | bytearray | memoryview | AsyncIterable
+        ):
             raise InvalidAudio(
-                "audio must be bytes or an asynchronous iterable of bytes, not "
-                f"{shown(cast('object', audio))}"
+                f"audio must be bytes or an asynchronous iterable of bytes, not {shown(audio)}"
             )
+        self._audio = audio
+        self._rate, self._to = rate, to
+        self._resampler = Resampler(rate, to)
+        self._size = int(to * _MESSAGE) * SAMPLE
+        #: Bytes that were there so far, at the stream's rate.
+        self.offered = 0
 
     async def messages(self) -> AsyncGenerator[bytes]:
-        """Yield the audio in the size of messages; close the user's iterator in any case."""
-        if self._pieces is None:
-            for start in range(0, len(self._whole), self._size):
-                yield self._whole[start : start + self._size]
+        """Yield the audio in the size of messages; close the user's iterator in any case.
+
+        Raises:
+            InvalidAudio: It cannot be decoded, or a piece of it is not bytes.
+            ConfigurationError: It needs the extra ``voice``, which is not installed.
+        """
+        if isinstance(self._audio, AsyncIterable):
+            pieces = self._audio
+        else:
+            pcm = await self._whole(bytes(self._audio))
+            self.offered = len(pcm)
+            for start in range(0, len(pcm), self._size):
+                yield pcm[start : start + self._size]
             return
         buffer = bytearray()
         try:
-            async for piece in self._pieces:
-                self._add(self._checked(piece), buffer)
+            async for piece in pieces:
+                self._add(self._resampler.feed(piece), buffer)
                 for message in self._cut(buffer):
                     yield message
-            if self._resampler is not None:
-                self._add(self._resampler.flush(), buffer)
-            del buffer[len(buffer) - len(buffer) % SAMPLE :]  # half a sample
+            self._add(self._resampler.flush(), buffer)
             for message in self._cut(buffer):
                 yield message
             if buffer:
                 yield bytes(buffer)
         finally:
-            if isinstance(self._pieces, AsyncGenerator):
-                await self._pieces.aclose()
+            if isinstance(pieces, AsyncGenerator):
+                await pieces.aclose()
 
-    def _checked(self, piece: object) -> bytes:
-        if not isinstance(piece, bytes | bytearray | memoryview):
-            raise InvalidAudio(f"audio must come in bytes, not as {shown(piece)}")
-        return bytes(piece) if self._resampler is None else self._resampler.feed(piece)
+    async def _whole(self, audio: bytes) -> bytes:
+        """Return audio that was given at once: a file is decoded, raw audio resampled."""
+        if media_kind(audio) is not None:
+            return await decode_in_thread(audio, rate=self._to)
+        if len(audio) % SAMPLE:
+            raise InvalidAudio(
+                "raw audio has 16-bit samples, so an even number of bytes, not "
+                f"{len(audio)}; as a file it is neither WAV, MP3, Ogg nor FLAC"
+            )
+        return resample(audio, from_rate=self._rate, to_rate=self._to)
 
     def _add(self, pcm: bytes, buffer: bytearray) -> None:
         buffer += pcm
@@ -90,27 +99,3 @@ class AudioSource:
             message = bytes(buffer[: self._size])
             del buffer[: self._size]
             yield message
-
-
-def _converted(audio: bytes, rate: int, to: int) -> bytes:
-    """Return audio as it is streamed: raw, at the stream's rate."""
-    if audio.startswith(_CONTAINERS):
-        from telecmi_async.voice.media import decode  # noqa: PLC0415  # raw audio needs no decoder
-
-        audio, rate = decode(audio)
-    if len(audio) % SAMPLE:
-        raise InvalidAudio(
-            "raw audio has 16-bit samples, so an even number of bytes, and these are "
-            f"{len(audio)}; a file of another format must begin as WAV, Ogg, FLAC or MP3 with a "
-            "tag do"
-        )
-    if rate == to:
-        return audio
-    resampler = _resampler(rate, to)
-    return resampler.feed(audio) + resampler.flush()
-
-
-def _resampler(rate: int, to: int) -> Resampler:
-    from telecmi_async.voice.resampling import Resampler  # noqa: PLC0415  # as above
-
-    return Resampler(rate, to)

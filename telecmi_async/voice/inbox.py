@@ -42,7 +42,8 @@ class AudioInbox:
             if self._ended:
                 await anyio.lowlevel.checkpoint()
                 return None
-            self._news = anyio.Event()
+            if self._news.is_set():  # several tasks may wait
+                self._news = anyio.Event()
             await self._news.wait()
         end = len(self._buffer) - len(self._buffer) % SAMPLE
         pcm = bytes(self._buffer[:end])

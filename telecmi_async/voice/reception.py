@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from telecmi_async.voice.session import StreamSession
 
 _ADDRESS: Final = re.compile(
-    rf"/(?P<rate>8000|16000)/(?P<signed>{REFERENCE_PATTERN})(?:/(?P<sealed>[\w-]{{1,600}}))?/?",
+    rf"/(?P<rate>8000|16000)/(?P<signed>{REFERENCE_PATTERN})(?:/(?P<sealed>[\w-]{{1,600}}))?/?\Z",
     re.ASCII,
 )
 _LONGEST: Final = 2_000
@@ -59,6 +59,7 @@ class StreamCounts:
         refused: Genuine ones that were refused: there are ``max_sessions``, its call had eight,
             there is no handler, or the streams are closed.
         replaced: Sessions that ended because their call connected again.
+        stalled: Sessions that ended because TeleCMI neither sent nor read for too long.
         failed: Sessions whose handler failed.
     """
 
@@ -66,6 +67,7 @@ class StreamCounts:
     forged: int = 0
     refused: int = 0
     replaced: int = 0
+    stalled: int = 0
     failed: int = 0
 
 
@@ -85,7 +87,8 @@ class Reception:
 
     def address_for(self, event: Event) -> str:
         """Return the end of the address, without rate, at which an event's call connects."""
-        account, reference = self._calls.account(), new_reference()
+        account = self._calls.account()
+        reference = account.find(event) or new_reference()
         self._inbound[reference] = event
         if len(self._inbound) > _INBOUND:
             self._inbound.popitem(last=False)
@@ -111,7 +114,7 @@ class Reception:
 
     def _read(self, path: str) -> Admission | None:
         path = path.partition("?")[0]
-        found = None if len(path) > _LONGEST else _last_match(path)
+        found = None if len(path) > _LONGEST else _ADDRESS.search(path)
         if found is None:
             return None
         account = self._calls.account_of(found["signed"])
@@ -151,8 +154,3 @@ class Reception:
         """Forget a session."""
         if self.sessions.get(session.reference) is session:
             del self.sessions[session.reference]
-
-
-def _last_match(path: str) -> re.Match[str] | None:
-    """Return the match of the address that a path ends in, wherever the application is mounted."""
-    return next((m for m in _ADDRESS.finditer(path) if m.end() == len(path)), None)

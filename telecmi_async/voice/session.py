@@ -8,8 +8,9 @@ ends the session: half a frame would spoil the WebSocket.
 from __future__ import annotations
 
 import logging
+import math
 from collections import deque
-from contextlib import aclosing, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, Self, SupportsIndex
 
 import anyio
@@ -22,9 +23,11 @@ from telecmi_async.voice import protocol
 from telecmi_async.voice.chunks import AudioSource
 from telecmi_async.voice.inbox import AudioInbox
 from telecmi_async.voice.playout import Clip, Playout
+from telecmi_async.voice.recording import record_stereo
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterable, Mapping
+    from os import PathLike
 
     from telecmi_async.calls.handle import CallHandle
     from telecmi_async.events import Event
@@ -32,14 +35,19 @@ if TYPE_CHECKING:
     from telecmi_async.pcmo.flow import FlowLike
     from telecmi_async.voice.chunks import AudioBytes
     from telecmi_async.voice.reception import Admission
+    from telecmi_async.voice.recording import Recording
     from telecmi_async.voice.socket import StreamSocket
 
 logger = logging.getLogger("telecmi_async")
 
+#: The close code for a peer that neither sends nor reads: a policy was violated.
+STALLED: Final = 1008
 #: How many text frames a session keeps.
 _TEXTS: Final = 100
 # After so many frames other tasks get a turn, even if more frames are there.
 _FRAMES: Final = 16
+# Between what was heard by the estimate and an action that ends it: for the way to the phone.
+_WAY: Final = 0.2
 # How long TeleCMI may take to close the stream after a hang-up, and a WebSocket to be closed.
 _HANG_UP: Final = 5.0
 _CLOSE: Final = 2.0
@@ -89,6 +97,8 @@ class SessionLimits:
     inbox: float
     #: How long the peer may take to read a message.
     send: float
+    #: How long the peer may send nothing; None for any time.
+    idle: float | None
 
 
 class StreamSession:
@@ -137,12 +147,15 @@ class StreamSession:
         self._texts: deque[str] = deque(maxlen=_TEXTS)
         self._playout = Playout()
         self._plays: dict[_Play, None] = {}
+        self._recordings: list[Recording] = []
         self._turn = anyio.Lock()
         self._sending = anyio.Lock()
         self._write_limit: anyio.CancelScope | None = None
-        self._reading = anyio.CancelScope()
+        idle = math.inf if limits.idle is None else anyio.current_time() + limits.idle
+        self._reading = anyio.CancelScope(deadline=idle)
         self._why = ""
-        self._code = 1000
+        #: What its WebSocket is closed with.
+        self.code = 1000
         self._cut = _NOTHING
         #: Set once the session is closed.
         self.over = anyio.Event()
@@ -182,30 +195,43 @@ class StreamSession:
         try:
             with self._reading:
                 await self._read()
+            if self._reading.cancelled_caught:
+                self.end("the far end was silent for too long", code=STALLED)
             self.end("the far end closed the stream")
+        except Exception as error:  # noqa: BLE001  # each server raises another one
+            self.end(f"the far end closed the stream ({type(error).__name__})")
         finally:
             self.end("the program ended", code=1001)
+            if self.code == STALLED:
+                logger.warning("%r", self)
             with anyio.move_on_after(_CLOSE, shield=True), suppress(Exception):
-                await self._socket.close(self._code)
+                await self._socket.close(self.code)
 
     async def _read(self) -> None:
-        frames = 0
+        frames, idle = 0, self._limits.idle
         while not self.closed and (frame := await self._socket.receive()) is not None:
             match protocol.parse_frame(frame):
                 case protocol.Audio(pcm):
                     self._inbox.put(pcm)
+                    for recording in self._recordings:
+                        recording.add_caller(pcm)
                 case protocol.Text(text):
                     self._texts.append(text)
             frames += 1
-            if not frames % _FRAMES:  # a peer that never stops must not hold the event loop
+            if not frames % _FRAMES:
+                if idle is not None:
+                    self._reading.deadline = anyio.current_time() + idle
+                # A peer that never stops must not hold the event loop.
                 await anyio.lowlevel.checkpoint()
 
     def end(self, why: str, *, code: int = 1000) -> None:
         """Close the session, for this reason; `run` closes the WebSocket."""
         if self.closed:
             return
-        self.closed, self._why, self._code = True, why, code
+        self.closed, self._why, self.code = True, why, code
         self._cut = self._stop_plays()
+        for recording in self._recordings:
+            recording.end()
         self._inbox.end()
         self._reading.cancel()
         if self._write_limit is not None:
@@ -228,14 +254,15 @@ class StreamSession:
 
         Args:
             audio: Raw audio (mono, signed 16-bit little-endian samples), or a file: WAV, or with
-                the extra ``voice`` Ogg, FLAC or MP3 with a tag. Or an asynchronous iterable of raw
-                audio, which is heard from its first pieces on. Its error is raised here.
+                the extra ``voice`` MP3, Ogg or FLAC. Or an asynchronous iterable of raw audio,
+                which is heard from its first pieces on. Its error is raised here.
             rate: The rate of raw audio in Hz; the session's if not given. Audio at another rate is
                 resampled, with the extra ``voice``.
 
         Raises:
             InvalidAudio: It cannot be played.
-            ConfigurationError: It needs the extra ``voice``, which is not installed.
+            ConfigurationError: ``rate`` is invalid, or the extra ``voice`` is needed and not
+                installed.
             StreamClosed: The stream is closed, or was meanwhile; `interrupt` then returns what
                 was heard.
         """
@@ -253,7 +280,9 @@ class StreamSession:
             await anyio.sleep(self._playout.pause(anyio.current_time(), seconds))
             async with self._sending:
                 if play.stopped is None:
-                    self._playout.add(anyio.current_time(), seconds, play.clip)
+                    start = self._playout.add(anyio.current_time(), seconds, play.clip)
+                    for recording in self._recordings:
+                        recording.add_bot(pcm, at=start)
                     await self._write(protocol.audio_message(pcm, self.rate))
 
     async def _queue(self, play: _Play, messages: AsyncIterable[bytes] | None = None) -> None:
@@ -281,11 +310,11 @@ class StreamSession:
             self._write_limit = limit
             try:
                 await self._socket.send(message)
-            except StreamClosed:
-                self.end("the far end closed the stream")
+            except Exception as error:  # noqa: BLE001  # each server raises another one
+                self.end(f"the far end closed the stream ({type(error).__name__})")
         self._write_limit = None
         if limit.cancelled_caught:
-            self.end("the far end does not read what it is sent", code=1011)
+            self.end("the far end does not read what it is sent", code=STALLED)
         self._check_open()
 
     async def _send(self, message: str) -> None:
@@ -296,6 +325,8 @@ class StreamSession:
         """Stop all plays, and return what was heard of the first."""
         now = anyio.current_time()
         self._playout.cut(now)
+        for recording in self._recordings:
+            recording.cut_bot(at=now)
         stopped = [play for play in self._plays if play.stopped is None]
         for play in stopped:
             offered = 0 if play.source is None else play.source.offered
@@ -327,10 +358,33 @@ class StreamSession:
         self._check_open()
         await self._queue(_Play())
 
+    @asynccontextmanager
+    async def record(self, path: str | PathLike[str]) -> AsyncGenerator[Recording]:
+        """Record both sides to a new stereo WAV file: left the caller, right what is heard of you.
+
+        What an interruption undid is not in it. It ends with the context or the stream.
+
+        Args:
+            path: The file; an existing one is never overwritten.
+
+        Raises:
+            ConfigurationError: The file exists, or cannot be made.
+            StreamClosed: The stream is closed.
+        """
+        self._check_open()
+        async with record_stereo(path, rate=self.rate) as recording:
+            self._recordings.append(recording)
+            if self.closed:
+                recording.end()
+            try:
+                yield recording
+            finally:
+                self._recordings.remove(recording)
+
     # -- actions
 
     async def say(self, *actions: AnyAction | Mapping[str, object]) -> None:
-        """Have TeleCMI run actions once all that was played has been heard.
+        """Have TeleCMI run actions once all that was played has been heard, 0.2 seconds later.
 
         TeleCMI does not say when they are done. Actions that wait for pressed keys are not
         offered within a stream.
@@ -341,6 +395,7 @@ class StreamSession:
         """
         message = protocol.flow_message(actions)
         await self.drain()
+        await anyio.sleep(_WAY)
         await self._send(message)
 
     async def transfer(self, to: SupportsIndex | str | FlowLike) -> None:

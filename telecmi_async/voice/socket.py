@@ -21,7 +21,7 @@ class StreamSocket(Protocol):
         """Send a text frame.
 
         Raises:
-            StreamClosed: The WebSocket is closed.
+            Exception: Any, if the WebSocket is closed.
         """
         ...
 

@@ -23,7 +23,7 @@ from telecmi_async.pcmo.flow import Flow
 from telecmi_async.voice.asgi import StreamsApp
 from telecmi_async.voice.protocol import RATES
 from telecmi_async.voice.reception import Reception, StreamCounts
-from telecmi_async.voice.session import SessionLimits, StreamSession
+from telecmi_async.voice.session import STALLED, SessionLimits, StreamSession
 from telecmi_async.wire.credentials import Credentials
 
 if TYPE_CHECKING:
@@ -90,6 +90,9 @@ class Streams:
             Beyond that the oldest is dropped.
         send_timeout: How long TeleCMI may take to read a message before the session is closed,
             likewise.
+        idle_timeout: How long TeleCMI may send nothing before the session is closed, likewise; its
+            frames come every 20 ms or so. ``None`` for any time, such as for a stream that is
+            paused.
         finish_timeout: How long a function may work after its WebSocket was closed, likewise;
             then it is cancelled.
         shutdown_timeout: How long `aclose` waits for running functions, likewise.
@@ -106,6 +109,7 @@ class Streams:
         max_sessions: int = 1_000,
         inbox: Duration = 10.0,
         send_timeout: Duration = 5.0,
+        idle_timeout: Duration | None = 120.0,
         finish_timeout: Duration | None = 60.0,
         shutdown_timeout: Duration | None = 20.0,
     ) -> None:
@@ -113,7 +117,9 @@ class Streams:
         self._url = _checked_url(url)
         _whole(self, validators.Named("max_sessions"), max_sessions)
         self._limits = SessionLimits(
-            _seconds("inbox", inbox), _seconds("send_timeout", send_timeout)
+            inbox=_seconds("inbox", inbox),
+            send=_seconds("send_timeout", send_timeout),
+            idle=validators.seconds_or_none("idle_timeout", idle_timeout),
         )
         self._finish_timeout = validators.seconds_or_none("finish_timeout", finish_timeout)
         self._shutdown_timeout = validators.seconds_or_none(
@@ -261,6 +267,7 @@ class Streams:
             await session.run()
         finally:
             self._reception.leave(session)
+            self._reception.counts["stalled"] += session.code == STALLED
             run.closed.set()
         if self._finish_timeout is not None:
             await anyio.sleep(self._finish_timeout)
@@ -294,16 +301,21 @@ class Streams:
         self._reception.closed = True
         here = anyio.get_current_task().id
         loop = current_loop()
-        runs = [run for run in self._running.values() if run.loop is loop and run.task != here]
+        runs = {
+            session: run
+            for session, run in self._running.items()
+            if run.loop is loop and run.task != here
+        }
         try:
             with anyio.move_on_after(self._shutdown_timeout):
-                for run in runs:
+                for run in runs.values():
                     await run.over.wait()
         finally:
             with anyio.CancelScope(shield=True):
-                for run in runs:
+                for session, run in runs.items():
                     run.handler.cancel()
-                for run in runs:
+                    session.end("the streams were closed", code=1001)
+                for run in runs.values():
                     await run.over.wait()
 
     async def __aenter__(self) -> Self:
