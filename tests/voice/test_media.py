@@ -16,7 +16,7 @@ import soundfile
 from telecmi_async import ConfigurationError
 from telecmi_async.errors import InvalidAudio
 from telecmi_async.voice import media
-from telecmi_async.voice.media import decode, decode_in_thread, media_kind
+from telecmi_async.voice.media import decode, load_audio, media_kind
 from telecmi_async.voice.wav import wav_header
 
 RATE = 24_000
