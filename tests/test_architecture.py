@@ -64,6 +64,7 @@ HOMES: dict[str, set[str]] = {
     "numpy": {"voice"},
     "opentelemetry": {"cli", "telemetry"},
     "pandas": {"notebook"},
+    "pipecat": {"voice"},
     "polars": {"notebook"},
     "prometheus_client": {"cli"},
     "psycopg": {"ledger"},
