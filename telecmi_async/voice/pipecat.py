@@ -14,7 +14,6 @@ things are less plain than they look:
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -202,8 +201,8 @@ class TelecmiFrameSerializer(FrameSerializer):
 
     async def _heard(self) -> None:
         """Wait until the sound that was sent has been heard."""
-        while (wait := self._silent + _LATE - anyio.current_time()) > 0:
-            await anyio.sleep(wait)
+        while anyio.current_time() < self._silent + _LATE:  # noqa: ASYNC110  # it may grow
+            await anyio.sleep_until(self._silent + _LATE)
 
     # -- from TeleCMI
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
-from pipecat_bot import PipecatBot
 from pipecat.frames.frames import (
     CancelFrame,
     EndFrame,
@@ -19,6 +18,7 @@ from pipecat.frames.frames import (
     OutputTransportMessageUrgentFrame,
     StartFrame,
 )
+from pipecat_bot import PipecatBot
 
 from telecmi_async import Flow
 from telecmi_async.errors import ConfigurationError, InvalidAudio, InvalidCall

@@ -12,9 +12,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import attrs
 from engine_speech import KEY, Ears, FakeEngine
+from websockets.asyncio.server import ServerConnection
 
 if TYPE_CHECKING:
-    from websockets.asyncio.server import ServerConnection
     from websockets.http11 import Request
 
 _LISTEN: Final = "/v2/listen"

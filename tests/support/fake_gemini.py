@@ -13,16 +13,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 from engine_speech import KEY, Ears, FakeEngine
+from websockets.asyncio.server import ServerConnection
 
 if TYPE_CHECKING:
-    from websockets.asyncio.server import ServerConnection
     from websockets.http11 import Request
 
 RATE_IN: Final = 16000
 RATE_OUT: Final = 24000
-PATH: Final = (
-    "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"
-)
+PATH: Final = "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"
 _INPUT: Final = f"audio/pcm;rate={RATE_IN}"
 
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 from engine_speech import KEY, Ears, FakeEngine
+from websockets.asyncio.server import ServerConnection
 
 if TYPE_CHECKING:
-    from websockets.asyncio.server import ServerConnection
     from websockets.http11 import Request
 
 RATE: Final = 24000

@@ -51,7 +51,7 @@ async def talk(session: StreamSession) -> None:
         await engine.send(json.dumps({"realtimeInput": {"text": "Greet the caller."}}))
         async with asyncio.TaskGroup() as tasks:
             listening = tasks.create_task(listen(session, engine))
-            await speak(session, engine)
+            await speak(session, engine, tasks)
             listening.cancel()
 
 
@@ -63,23 +63,24 @@ async def listen(session: StreamSession, engine: ClientConnection) -> None:
     await engine.close()
 
 
-async def speak(session: StreamSession, engine: ClientConnection) -> None:
+async def speak(
+    session: StreamSession, engine: ClientConnection, tasks: asyncio.TaskGroup
+) -> None:
     """Play what the engine says; a caller who talks over it interrupts it."""
     audio: asyncio.Queue[bytes] | None = None
-    async with asyncio.TaskGroup() as tasks:
-        async for message in engine:
-            content = json.loads(message).get("serverContent", {})
-            for part in content.get("modelTurn", {}).get("parts", ()):
-                if "inlineData" in part:
-                    if audio is None:
-                        audio = asyncio.Queue()
-                        tasks.create_task(play(session, audio))
-                    audio.put_nowait(b64decode(part["inlineData"]["data"]))
-            if audio and content.keys() & {"generationComplete", "interrupted"}:
-                audio.put_nowait(b"")
-                audio = None
-            if "interrupted" in content:
-                await session.interrupt()
+    async for message in engine:
+        content = json.loads(message).get("serverContent", {})
+        for part in content.get("modelTurn", {}).get("parts", ()):
+            if "inlineData" in part:
+                if audio is None:
+                    audio = asyncio.Queue()
+                    tasks.create_task(play(session, audio))
+                audio.put_nowait(b64decode(part["inlineData"]["data"]))
+        if audio and content.keys() & {"generationComplete", "interrupted"}:
+            audio.put_nowait(b"")
+            audio = None
+        if "interrupted" in content:
+            await session.interrupt()
 
 
 async def play(session: StreamSession, audio: asyncio.Queue[bytes]) -> None:

@@ -54,7 +54,7 @@ async def talk(session: StreamSession) -> None:
         await send(engine, "response.create")
         async with asyncio.TaskGroup() as tasks:
             listening = tasks.create_task(listen(session, engine))
-            await speak(session, engine)
+            await speak(session, engine, tasks)
             listening.cancel()
 
 
@@ -72,24 +72,25 @@ async def listen(session: StreamSession, engine: ClientConnection) -> None:
     await engine.close()
 
 
-async def speak(session: StreamSession, engine: ClientConnection) -> None:
+async def speak(
+    session: StreamSession, engine: ClientConnection, tasks: asyncio.TaskGroup
+) -> None:
     """Play what the engine says; a caller who talks over it interrupts it."""
     item, audio = "", asyncio.Queue[bytes]()
-    async with asyncio.TaskGroup() as tasks:
-        async for message in engine:
-            event = json.loads(message)
-            match event["type"]:
-                case "response.output_audio.delta":
-                    if event["item_id"] != item:
-                        item, audio = event["item_id"], asyncio.Queue()
-                        tasks.create_task(play(session, engine, item, audio))
-                    audio.put_nowait(b64decode(event["delta"]))
-                case "response.output_audio.done":
-                    audio.put_nowait(b"")
-                case "input_audio_buffer.speech_started":
-                    await session.interrupt()
-                case "error":  # most errors do not end the session
-                    print("OpenAI:", event["error"]["message"])
+    async for message in engine:
+        event = json.loads(message)
+        match event["type"]:
+            case "response.output_audio.delta":
+                if event["item_id"] != item:
+                    item, audio = event["item_id"], asyncio.Queue()
+                    tasks.create_task(play(session, engine, item, audio))
+                audio.put_nowait(b64decode(event["delta"]))
+            case "response.output_audio.done":
+                audio.put_nowait(b"")
+            case "input_audio_buffer.speech_started":
+                await session.interrupt()
+            case "error":  # most errors do not end the session
+                print("OpenAI:", event["error"]["message"])
 
 
 async def play(

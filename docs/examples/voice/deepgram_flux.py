@@ -1,6 +1,6 @@
 """A voice bot on the phone: Deepgram writes down what callers say, and speaks the answers.
 
-Run it with ``uvicorn deepgram:app --port 8000``.
+Run it with ``uvicorn deepgram_flux:app --port 8000``.
 """
 
 import asyncio
