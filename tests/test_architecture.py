@@ -71,6 +71,7 @@ HOMES: dict[str, set[str]] = {
     "rich": {"cli"},
     "tenacity": {"calls"},
     "trio": {"testing"},
+    "websockets": {"simulator"},
 }
 RUNTIME = {"anyio", "attrs", "cattrs", "h11", "httptools", "httpx", "sniffio", "tenacity"}
 
