@@ -282,7 +282,7 @@ class Streams:
         handler = cast("StreamHandler", self._handler)
         try:
             await handler(session)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001  # what is no failure is raised again
             failure, rest = _split(error)
             if failure is not None and not (session.closed and _is_close(failure)):
                 self._reception.counts["failed"] += 1
