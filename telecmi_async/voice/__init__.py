@@ -22,10 +22,11 @@ __all__ = [
 
 _MODULES: Final = {
     "media": "decode",
+    "playout": "Heard",
     "reception": "Admission StreamCounts",
     "recording": "Recording",
     "resampling": "Resampler",
-    "session": "Heard StreamSession",
+    "session": "StreamSession",
     "socket": "StreamSocket",
     "streams": "StreamHandler Streams",
     "websockets_server": "serve_streams",
@@ -33,10 +34,11 @@ _MODULES: Final = {
 
 if TYPE_CHECKING:
     from telecmi_async.voice.media import decode
+    from telecmi_async.voice.playout import Heard
     from telecmi_async.voice.reception import Admission, StreamCounts
     from telecmi_async.voice.recording import Recording
     from telecmi_async.voice.resampling import Resampler
-    from telecmi_async.voice.session import Heard, StreamSession
+    from telecmi_async.voice.session import StreamSession
     from telecmi_async.voice.socket import StreamSocket
     from telecmi_async.voice.streams import StreamHandler, Streams
     from telecmi_async.voice.websockets_server import serve_streams

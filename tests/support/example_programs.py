@@ -9,6 +9,7 @@ from project_paths import DOCS
 
 EXAMPLES: Final = DOCS / "examples"
 PROGRAMS: Final = sorted(path.name for path in EXAMPLES.glob("*.py"))
+VOICE_PROGRAMS: Final = sorted(path.name for path in EXAMPLES.glob("voice/*.py"))
 # A program as a page shows it, with the next block of output on that page.
 _SHOWN: Final = re.compile(
     r"```\{literalinclude\} \S*/(?P<program>\w+\.py)\n.*?```\n"

@@ -156,7 +156,9 @@ def test_too_many_channels_are_refused() -> None:
 
 def test_an_error_holds_nothing_foreign() -> None:
     """The error of a file that cannot be decoded has no error of the library's in it."""
-    with pytest.raises(InvalidAudio, match=r"begins as ogg cannot be decoded \(\w+\)") as caught:
+    with pytest.raises(
+        InvalidAudio, match=r"begins as ogg cannot be decoded \(\w+\)"
+    ) as caught:
         decode(b"OggS" + bytes(100))
 
     assert caught.value.__cause__ is None
