@@ -88,7 +88,7 @@ def _mp3_frame_size(header: bytes) -> int:
     return factor * table[kilobits - 1] // _RATES[version][rate] + (bits >> 9 & 1)
 
 
-def decode(data: bytes) -> tuple[bytes, int]:
+def decode(data: bytes | bytearray | memoryview) -> tuple[bytes, int]:
     """Decode a WAV, MP3, Ogg or FLAC file to mono s16le samples and their rate.
 
     Channels are averaged. It blocks: a minute of stereo may take half a second. In an event loop,

@@ -59,7 +59,7 @@ class _StereoFile:
 
     def write(self, frames: bytes) -> None:
         with self._lock:
-            if self._file is None:  # as above
+            if self._file is None or self._closed:
                 return
             if self._size + len(frames) > _LARGEST:
                 raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
@@ -146,9 +146,12 @@ class Recording:
 
     async def close(self) -> None:
         """Write the rest, and close the file; it is not cancelled."""
-        with anyio.CancelScope(shield=True):
-            await self._write(0)
-            await self._in_file(self._file.close, None)
+        try:
+            with anyio.CancelScope(shield=True):
+                await self._write(0)
+                await self._in_file(self._file.close, None)
+        finally:
+            self._file.close(None)  # it is closed, unless asyncio's task.cancel() came between
 
     async def _write(self, hold: float) -> None:
         now = loop_time() - self._began
