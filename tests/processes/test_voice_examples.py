@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import shutil
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
-import attrs
 import pytest
 from engine_speech import KEY, Fault
 from example_programs import EXAMPLES, VOICE_PROGRAMS
@@ -37,3 +36,78 @@ pytestmark = [
 
 TOKEN = "t" * 43
 CALLER, BOT = 12025550101, 19170000000
+#: Each program, its engine, and the names of its address and key.
+BOTS: dict[str, tuple[type[FakeEngine], str, str]] = {
+    "openai_realtime": (FakeOpenAI, "OPENAI_REALTIME_URL", "OPENAI_API_KEY"),
+    "gemini_live": (FakeGemini, "GEMINI_URL", "GEMINI_API_KEY"),
+    "deepgram_flux": (FakeDeepgram, "DEEPGRAM_URL", "DEEPGRAM_API_KEY"),
+}
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A working folder with the programs in it."""
+    for name in VOICE_PROGRAMS:
+        shutil.copy(EXAMPLES / "voice" / name, tmp_path)
+    monkeypatch.chdir(tmp_path)
+
+
+@asynccontextmanager
+async def called(
+    bot: str, callee: Callee, *, logs: str = "", key: str = KEY, **engine: Any
+) -> AsyncGenerator[tuple[SimulatedCall, FakeEngine]]:
+    """Call a bot until the call is over; in the end it has logged ``logs``."""
+    kind, url_name, key_name = BOTS[bot]
+    fake = kind(**engine)
+    simulator = Simulator(seed=7, streams="dial", callees={CALLER: callee})
+    async with fake.serving() as engine_url:
+        path = "/v1/realtime?model=fake" if bot == "openai_realtime" else ""
+        environ = {
+            "TELECMI_WEBHOOK_TOKEN": TOKEN,
+            "TELECMI_SECRET": simulator.secret,
+            url_name: f"{engine_url}{path}",
+            key_name: key,
+        }
+        with served(f"{bot}:app", environ, logs=logs) as url:
+            simulator.webhooks = Webhooks(f"{url}/telecmi/{TOKEN}")
+            async with simulator.running():
+                call = simulator.call_in(from_=CALLER, to=BOT)
+                with anyio.fail_after(30):
+                    while not call.over or fake.connected:  # noqa: ASYNC110  # served elsewhere
+                        await anyio.sleep(0.05)
+                yield call, fake
+
+
+def lengths(call: SimulatedCall) -> list[float]:
+    """Return how long each utterance of the bot was, in seconds."""
+    return [round((end - start) * 0.02, 2) for start, end in call.heard.bot.utterances]
+
+
+async def test_each_bot_is_started_here() -> None:
+    """No program in the folder is left out of this file."""
+    assert sorted(f"{bot}.py" for bot in BOTS) == VOICE_PROGRAMS
+
+
+@pytest.mark.parametrize("bot", BOTS)
+async def test_a_dialogue(bot: str) -> None:
+    """A bot greets, hears its caller out, and answers; all of it is heard."""
+    callee = Callee(says=[Tone(0.8)], hangs_up_after=6.5)
+    async with called(bot, callee, replies=(1.0, 0.7)) as (call, engine):
+        assert lengths(call) == [pytest.approx(1.0, abs=0.05), pytest.approx(0.7, abs=0.05)]
+        assert call.heard.gaps == ()
+        assert call.heard.first_audio < 1.0
+        assert engine.listened == pytest.approx(call.heard.length, abs=0.5)
+        assert engine.refused == 0
+
+
+@pytest.mark.parametrize("bot", BOTS)
+async def test_a_caller_who_interrupts(bot: str) -> None:
+    """What the caller talks over is no longer heard, and the answer is heard in full."""
+    callee = Callee(says=[Tone(0.8)], talks_over_after=1.0, hangs_up_after=6.0)
+    async with called(bot, callee, replies=(5.0, 0.7)) as (call, _):
+        greeting, reply = lengths(call)
+        (barge_in,) = call.heard.barge_ins
+
+        assert barge_in.delay < 0.5
+        assert greeting < 1.6
+        assert reply == pytest.approx(0.7, abs=0.05)

@@ -39,10 +39,11 @@ def started(*command: str, environ: Mapping[str, str]) -> Iterator[subprocess.Po
 def served(app: str, environ: Mapping[str, str], *, logs: str = "") -> Iterator[str]:
     """Serve an application with uvicorn; yield its address. In the end it has logged ``logs``."""
     port = free_port()
+    url = f"http://127.0.0.1:{port}"
     command = ("-m", "uvicorn", app, "--port", str(port), "--log-level", "warning")
-    with started(*command, environ=environ) as process:
+    with started(*command, environ={"PUBLIC_URL": url, **environ}) as process:
         wait_for(lambda: process.poll() is not None or listens(port))
-        yield f"http://127.0.0.1:{port}"
+        yield url
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=30)
         assert re.fullmatch(logs, said), said
