@@ -111,3 +111,53 @@ async def test_a_caller_who_interrupts(bot: str) -> None:
         assert barge_in.delay < 0.5
         assert greeting < 1.6
         assert reply == pytest.approx(0.7, abs=0.05)
+
+
+async def test_the_engine_forgets_what_was_not_heard() -> None:
+    """OpenAI is told how much of its speech was heard, to within 100 ms of the truth."""
+    callee = Callee(says=[Tone(0.8)], talks_over_after=1.3, hangs_up_after=4.0)
+    async with called("openai_realtime", callee, replies=(5.0, 0.7)) as (call, engine):
+        greeting, _ = lengths(call)
+        (event,) = (each for each in engine.received if "truncate" in each["type"])
+
+        assert event["audio_end_ms"] / 1000 == pytest.approx(greeting, abs=0.1)
+        assert [each["type"] for each in engine.sent].count("conversation.item.truncated") == 1
+        assert "error" not in [each["type"] for each in engine.sent]
+
+
+async def test_a_transcript_says_what_was_interrupted() -> None:
+    """Deepgram's bot answers each turn with what it was told."""
+    callee = Callee(says=[Tone(0.5), Tone(0.5)], hangs_up_after=5.5)
+    turns = ("When do you open?", "And on Sundays?")
+    async with called("deepgram_flux", callee, replies=(0.4,), turns=turns) as (call, engine):
+        assert isinstance(engine, FakeDeepgram)
+        assert engine.texts == [
+            "Bicycle shop, hello!",
+            "You said: When do you open?",
+            "You said: And on Sundays?",
+        ]
+        assert len(lengths(call)) == 3
+
+
+@pytest.mark.parametrize("bot", BOTS)
+@pytest.mark.parametrize("kind", ["close", "refuse"])
+async def test_an_engine_that_fails(bot: str, kind: str) -> None:
+    """If an engine is lost in the middle of a sentence, or refuses, the call's flow apologizes."""
+    refuses = kind == "refuse"
+    fault = Fault("close", after=0.5)
+    options: dict[str, Any] = {"key": "wrong"} if refuses else {"fault": fault}
+    logs = rf"(?s)(?!.*{options.get('key', KEY)})the stream handler {bot}\.talk failed on .*"
+    async with called(bot, Callee(), logs=logs, replies=(3.0,), **options) as (call, engine):
+        steps = [note.detail for note in call.timeline if note.what == "step"]
+
+        assert steps == ["stream", "speak", "hangup"]
+        assert engine.refused == refuses
+        assert sum(lengths(call)) <= (0.0 if refuses else 0.5)
+
+
+async def test_an_error_that_does_not_end_the_session() -> None:
+    """After an error of OpenAI's the bot goes on with the next turn."""
+    callee = Callee(says=[Tone(0.5)], hangs_up_after=7.0)
+    fault = Fault("error")
+    async with called("openai_realtime", callee, replies=(1.0, 0.7), fault=fault) as (call, _):
+        assert lengths(call) == [pytest.approx(0.7, abs=0.05)]
