@@ -33,8 +33,7 @@ if TYPE_CHECKING:
     from telecmi_async._internal.validators import Duration
     from telecmi_async.events import Event
     from telecmi_async.pcmo.actions import ListenMode
-    from telecmi_async.voice.reception import Admission
-    from telecmi_async.voice.socket import StreamSocket
+    from telecmi_async.voice.socket import Admission, StreamSocket
 
 #: An asynchronous function of one session.
 StreamHandler: TypeAlias = "Callable[[StreamSession], Awaitable[object]]"
