@@ -7,14 +7,14 @@ import asyncio
 import json
 import os
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from urllib.parse import urlencode
 
 from starlette.applications import Starlette
 from starlette.routing import Mount
 from websockets.asyncio.client import ClientConnection, connect
 
-from telecmi_async import Flow, Receiver, StreamClosed
+from telecmi_async import Flow, Receiver
 from telecmi_async.events import InboundRequest
 from telecmi_async.voice import Streams, StreamSession
 
@@ -43,7 +43,7 @@ def deepgram(path: str, model: str, rate: int) -> connect:
 @streams.on_stream
 async def talk(session: StreamSession) -> None:
     """Talk to one caller, turn by turn."""
-    history: list[str] = []
+    history: list[str] = []  # for the language model
     async with (
         deepgram("/v2/listen", "flux-general-en", session.rate) as ears,
         asyncio.TaskGroup() as tasks,
@@ -54,7 +54,9 @@ async def talk(session: StreamSession) -> None:
             match json.loads(message):
                 case {"event": "StartOfTurn"}:
                     speaking.cancel()
-                    await session.interrupt()
+                    heard = await session.interrupt()
+                    if heard.interrupted:
+                        history.append(f"(you were interrupted after {heard.seconds:.1f} s)")
                 case {"event": "EndOfTurn", "transcript": text}:
                     history.append(f"caller: {text}")
                     speaking = tasks.create_task(reply(session, history))
@@ -79,11 +81,9 @@ async def think(history: list[str]) -> str:
 
 
 async def speak(session: StreamSession, text: str, history: list[str]) -> None:
-    """Speak a text, and note what was heard of it."""
-    with suppress(StreamClosed):
-        heard = await session.play(speech(text, session.rate))
-        end = f" (interrupted after {heard.seconds:.1f} s)" if heard.interrupted else ""
-        history.append(f"you: {text}{end}")
+    """Speak a text."""
+    history.append(f"you: {text}")
+    await session.play(speech(text, session.rate))
 
 
 async def speech(text: str, rate: int) -> AsyncGenerator[bytes]:

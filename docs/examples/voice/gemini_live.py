@@ -8,13 +8,13 @@ import json
 import os
 from base64 import b64decode, b64encode
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
 from starlette.routing import Mount
 from websockets.asyncio.client import ClientConnection, connect
 
-from telecmi_async import Flow, Receiver, StreamClosed
+from telecmi_async import Flow, Receiver
 from telecmi_async.events import InboundRequest
 from telecmi_async.voice import Streams, StreamSession
 
@@ -74,19 +74,13 @@ async def speak(
             if "inlineData" in part:
                 if audio is None:
                     audio = asyncio.Queue()
-                    tasks.create_task(play(session, audio))
+                    tasks.create_task(session.play(pieces(audio), rate=RATE_OUT))
                 audio.put_nowait(b64decode(part["inlineData"]["data"]))
         if audio and content.keys() & {"generationComplete", "interrupted"}:
             audio.put_nowait(b"")
             audio = None
         if "interrupted" in content:
             await session.interrupt()
-
-
-async def play(session: StreamSession, audio: asyncio.Queue[bytes]) -> None:
-    """Play a turn of the engine, as it comes."""
-    with suppress(StreamClosed):
-        await session.play(pieces(audio), rate=RATE_OUT)
 
 
 async def pieces(audio: asyncio.Queue[bytes]) -> AsyncGenerator[bytes]:

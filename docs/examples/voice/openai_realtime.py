@@ -8,14 +8,13 @@ import json
 import os
 from base64 import b64decode, b64encode
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
 from starlette.routing import Mount
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
 
-from telecmi_async import Flow, Receiver, StreamClosed
+from telecmi_async import Flow, Receiver
 from telecmi_async.events import InboundRequest
 from telecmi_async.voice import Resampler, Streams, StreamSession
 
@@ -97,11 +96,10 @@ async def play(
     session: StreamSession, engine: ClientConnection, item: str, audio: asyncio.Queue[bytes]
 ) -> None:
     """Play an item; if it is interrupted, the engine forgets what was not heard of it."""
-    with suppress(StreamClosed, ConnectionClosed):
-        heard = await session.play(pieces(audio), rate=RATE)
-        if heard.interrupted:
-            at = {"content_index": 0, "audio_end_ms": int(heard.seconds * 1000)}
-            await send(engine, "conversation.item.truncate", item_id=item, **at)
+    heard = await session.play(pieces(audio), rate=RATE)
+    if heard.interrupted:
+        at = {"content_index": 0, "audio_end_ms": int(heard.seconds * 1000)}
+        await send(engine, "conversation.item.truncate", item_id=item, **at)
 
 
 async def pieces(audio: asyncio.Queue[bytes]) -> AsyncGenerator[bytes]:
