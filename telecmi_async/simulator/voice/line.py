@@ -6,8 +6,8 @@ sent in the same moment for the next: so a conversation on a virtual clock is th
 
 from __future__ import annotations
 
-import itertools
 import math
+from collections import deque
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -23,7 +23,6 @@ from telecmi_async.simulator.voice.socket import Arrivals, Closed, NotConnected,
 from telecmi_async.simulator.voice.speech import FRAME_SECONDS, mix
 
 if TYPE_CHECKING:
-    from collections import deque
     from collections.abc import Callable
 
     from anyio.abc import TaskGroup
@@ -73,8 +72,6 @@ class StreamLine:
         self.heard: Final = Conversation(rate, keep_audio=keep_audio)
         #: Called when the line is connected or closed, and when an array arrives.
         self.on_change: Callable[[], object] = lambda: None
-        #: Whether the callee hears something that is not the bot's audio.
-        self.busy = False
         self.connected = False
         self.closed = False
         #: Why there was no connection.
@@ -94,12 +91,18 @@ class StreamLine:
         self._links: list[tuple[FarSocket, Arrivals]] = []
         self._unsent: list[bytes | str] = []
         self._leave_at = math.inf
+        self._busy = False
+        self._changes: deque[tuple[float, bool]] = deque()
         self._left_for = ""
 
     @property
     def arrays(self) -> deque[list[FlowAction]]:
         """The arrays of actions that the bot sent, and that are still to be run."""
         return self._far_end.arrays
+
+    def occupy(self, *, busy: bool) -> None:
+        """Note whether the callee hears something else than the bot from the next frame on."""
+        self._changes.append((loop_time(), busy))
 
     def leave(self, why: str) -> None:
         """Close the line, at the end of the frame."""
@@ -153,8 +156,8 @@ class StreamLine:
         start = anyio.current_time()
         self.on_change()
         code = 1000
-        for frame in itertools.count():
-            due = start + frame * FRAME_SECONDS / self._speed
+        while True:
+            due = start + self.heard.frames * FRAME_SECONDS / self._speed
             await anyio.sleep_until(due)
             if self._begin_faults(tasks):
                 code, reason = 1006, "the connection broke"
@@ -186,6 +189,8 @@ class StreamLine:
 
     def _listen(self, before: float) -> str:
         """Take what arrived before a time, and return why the line ends now, if it does."""
+        while self._changes and self._changes[0][0] < before:
+            self._busy = self._changes.popleft()[1]
         reason = ""
         if not self._faults.on(
             LineFaultKind.STALL, LineFaultKind.SLOW_READER, now=self.heard.length
@@ -217,9 +222,9 @@ class StreamLine:
     def _pass_frame(self, before: float) -> None:
         """Let a frame pass: both speak, both hear."""
         now = self.heard.length
-        said = self._voice.speak(before, busy=self.busy)
+        said = self._voice.speak(before, busy=self._busy)
         # The far end plays one thing at a time.
-        heard = b"" if self.busy else self._far_end.play()
+        heard = b"" if self._busy else self._far_end.play()
         self.heard.add(heard, said)
         if not self._far_end.paused:
             captured = mix(said, heard) if self._both else said
