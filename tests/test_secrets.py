@@ -143,7 +143,9 @@ LOGGINGS_OWN = {"created", "msecs", "process", "relativeCreated", "thread"}
 
 def log_of(caplog: pytest.LogCaptureFixture) -> str:
     """Return all that was logged, at every level and by every library."""
-    fields = ({k: v for k, v in vars(r).items() if k not in LOGGINGS_OWN} for r in caplog.records)
+    fields = (
+        {k: v for k, v in vars(r).items() if k not in LOGGINGS_OWN} for r in caplog.records
+    )
     return "\n".join([caplog.text, *map(repr, fields)])
 
 

@@ -87,16 +87,20 @@ class Reception:
         """Return the event of the inbound call with this reference, if it was answered here."""
         return self._inbound.get(reference)
 
-    def admit(self, path: str) -> Admission | None:
-        """Return the connection that asks for this path, or None if it is to be refused."""
+    def identify(self, path: str) -> Admission | None:
+        """Return which call a connection that asks for this path is of, or None if it is forged."""
         admission = self._read(path)
         if admission is None:
             self.counts["forged"] += 1
-        elif not self.may_enter(admission):
+        return admission
+
+    def admit(self, path: str) -> Admission | None:
+        """Return the connection that asks for this path, or None if it is to be refused."""
+        admission = self.identify(path)
+        if admission is not None and not self.may_enter(admission):
             self.counts["refused"] += 1
-        else:
-            return admission
-        return None
+            return None
+        return admission
 
     def _read(self, path: str) -> Admission | None:
         path = path.partition("?")[0]

@@ -225,6 +225,16 @@ class Streams:
             logger.error("a stream is refused: there is no handler (streams.on_stream)")
         return self._reception.admit(path)
 
+    def identify(self, path: str) -> Admission | None:
+        """Return which call a WebSocket is of that you serve without a session, as Pipecat does.
+
+        Limits and counts are those of sessions; only a forged address is counted here.
+
+        Args:
+            path: The path that it asks for. Refuse it with HTTP 403 if this returns None.
+        """
+        return self._reception.identify(path)
+
     async def serve(self, admission: Admission, socket: StreamSocket) -> None:
         """Serve an accepted WebSocket, from its admission to its close.
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import anyio
 import pytest
@@ -36,11 +36,26 @@ pytestmark = [
 
 TOKEN = "t" * 43
 CALLER, BOT = 12025550101, 19170000000
-#: Each program, its engine, and the names of its address and key.
-BOTS: dict[str, tuple[type[FakeEngine], str, str]] = {
-    "openai_realtime": (FakeOpenAI, "OPENAI_REALTIME_URL", "OPENAI_API_KEY"),
-    "gemini_live": (FakeGemini, "GEMINI_URL", "GEMINI_API_KEY"),
-    "deepgram_flux": (FakeDeepgram, "DEEPGRAM_URL", "DEEPGRAM_API_KEY"),
+
+
+class Bot(NamedTuple):
+    """A program, its engine, and the environment that leads to it."""
+
+    engine: type[FakeEngine]
+    url: str
+    key: str
+    path: str = ""
+
+
+BOTS = {
+    "openai_realtime": Bot(
+        FakeOpenAI, "OPENAI_REALTIME_URL", "OPENAI_API_KEY", "/v1/realtime?model=fake"
+    ),
+    "gemini_live": Bot(FakeGemini, "GEMINI_URL", "GEMINI_API_KEY"),
+    "deepgram_flux": Bot(FakeDeepgram, "DEEPGRAM_URL", "DEEPGRAM_API_KEY"),
+}
+PIPECAT = {
+    "pipecat_bot": Bot(FakeOpenAI, "OPENAI_REALTIME_URL", "OPENAI_API_KEY", "/v1/realtime"),
 }
 
 
@@ -57,18 +72,19 @@ async def called(
     bot: str, callee: Callee, *, logs: str = "", key: str = KEY, **engine: Any
 ) -> AsyncGenerator[tuple[SimulatedCall, FakeEngine]]:
     """Call a bot until the call is over; in the end it has logged ``logs``."""
-    kind, url_name, key_name = BOTS[bot]
-    fake = kind(**engine)
+    program = (BOTS | PIPECAT)[bot]
+    fake = program.engine(**engine)
     simulator = Simulator(seed=7, streams="dial", callees={CALLER: callee})
     async with fake.serving() as engine_url:
-        path = "/v1/realtime?model=fake" if bot == "openai_realtime" else ""
         environ = {
             "TELECMI_WEBHOOK_TOKEN": TOKEN,
             "TELECMI_SECRET": simulator.secret,
-            url_name: f"{engine_url}{path}",
-            key_name: key,
+            "LOGURU_LEVEL": "WARNING",  # Pipecat's log
+            program.url: f"{engine_url}{program.path}",
+            program.key: key,
         }
-        with served(f"{bot}:app", environ, logs=logs) as url:
+        warnings = "ignore" if bot in PIPECAT else "error"
+        with served(f"{bot}:app", environ, logs=logs, warnings=warnings) as url:
             simulator.webhooks = Webhooks(f"{url}/telecmi/{TOKEN}")
             async with simulator.running():
                 call = simulator.call_in(from_=CALLER, to=BOT)
@@ -85,13 +101,13 @@ def lengths(call: SimulatedCall) -> list[float]:
 
 async def test_each_bot_is_started_here() -> None:
     """No program in the folder is left out of this file."""
-    assert sorted(f"{bot}.py" for bot in BOTS) == VOICE_PROGRAMS
+    assert sorted(f"{bot}.py" for bot in BOTS | PIPECAT) == VOICE_PROGRAMS
 
 
-@pytest.mark.parametrize("bot", BOTS)
+@pytest.mark.parametrize("bot", BOTS | PIPECAT)
 async def test_a_dialogue(bot: str) -> None:
     """A bot greets, hears its caller out, and answers; all of it is heard."""
-    callee = Callee(says=[Tone(0.8)], hangs_up_after=6.5)
+    callee = Callee(says=[Tone(0.8)], hangs_up_after=5.0)
     async with called(bot, callee, replies=(1.0, 0.7)) as (call, engine):
         assert lengths(call) == [pytest.approx(1.0, abs=0.05), pytest.approx(0.7, abs=0.05)]
         assert call.heard.gaps == ()
@@ -100,10 +116,10 @@ async def test_a_dialogue(bot: str) -> None:
         assert engine.refused == 0
 
 
-@pytest.mark.parametrize("bot", BOTS)
+@pytest.mark.parametrize("bot", BOTS | PIPECAT)
 async def test_a_caller_who_interrupts(bot: str) -> None:
     """What the caller talks over is no longer heard, and the answer is heard in full."""
-    callee = Callee(says=[Tone(0.8)], talks_over_after=1.0, hangs_up_after=6.0)
+    callee = Callee(says=[Tone(0.8)], talks_over_after=1.0, hangs_up_after=4.0)
     async with called(bot, callee, replies=(5.0, 0.7)) as (call, _):
         greeting, reply = lengths(call)
         (barge_in,) = call.heard.barge_ins
@@ -113,10 +129,11 @@ async def test_a_caller_who_interrupts(bot: str) -> None:
         assert reply == pytest.approx(0.7, abs=0.05)
 
 
-async def test_the_engine_forgets_what_was_not_heard() -> None:
+@pytest.mark.parametrize("bot", ["openai_realtime", "pipecat_bot"])
+async def test_the_engine_forgets_what_was_not_heard(bot: str) -> None:
     """OpenAI is told how much of its speech was heard, to within 100 ms of the truth."""
     callee = Callee(says=[Tone(0.8)], talks_over_after=1.3, hangs_up_after=4.0)
-    async with called("openai_realtime", callee, replies=(5.0, 0.7)) as (call, engine):
+    async with called(bot, callee, replies=(5.0, 0.7)) as (call, engine):
         greeting, _ = lengths(call)
         (event,) = (each for each in engine.received if "truncate" in each["type"])
 
@@ -157,7 +174,7 @@ async def test_an_engine_that_fails(bot: str, kind: str) -> None:
 
 async def test_an_error_that_does_not_end_the_session() -> None:
     """After an error of OpenAI's the bot goes on with the next turn."""
-    callee = Callee(says=[Tone(0.5)], hangs_up_after=7.0)
+    callee = Callee(says=[Tone(0.5)], hangs_up_after=6.5)
     fault = Fault("error")
     async with called("openai_realtime", callee, replies=(1.0, 0.7), fault=fault) as (call, _):
         assert lengths(call) == [pytest.approx(0.7, abs=0.05)]

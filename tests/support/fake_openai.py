@@ -79,15 +79,22 @@ class _Session:
                 await self.configure(event["session"])
             case "response.create":
                 await self.respond()
+            case "conversation.item.create":
+                item = {"id": self.new_id("item"), "object": "realtime.item", **event["item"]}
+                for kind in ("conversation.item.added", "conversation.item.done"):
+                    await self.send(kind, item=item, previous_item_id=None)
             case "conversation.item.truncate":
                 await self.truncate(event)
             case other:
                 await self.refuse(f"Invalid value: '{other}'.")
 
     async def configure(self, session: dict[str, Any]) -> None:
-        """Take the session's settings; audio is PCM at 24 kHz here."""
-        formats = [session["audio"][side]["format"] for side in ("input", "output")]
-        if session["type"] != "realtime" or formats != [_FORMAT, _FORMAT]:
+        """Take the session's settings; audio is PCM at 24 kHz here, as by default."""
+        audio = session.get("audio", {})
+        formats = [
+            audio[side]["format"] for side in audio if audio[side] and "format" in audio[side]
+        ]
+        if session["type"] != "realtime" or any(each != _FORMAT for each in formats):
             await self.refuse("Invalid session.")
         else:
             await self.send("session.updated", session=session)

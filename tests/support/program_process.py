@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def started(*command: str, environ: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
+def started(
+    *command: str, environ: Mapping[str, str], warnings: str = "error"
+) -> Iterator[subprocess.Popen[str]]:
     """Start a Python program; kill it if it still runs at the end."""
     process = subprocess.Popen(
-        [sys.executable, "-W", "error", *command],
+        [sys.executable, "-W", warnings, *command],
         env=environment(environ),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -36,12 +38,15 @@ def started(*command: str, environ: Mapping[str, str]) -> Iterator[subprocess.Po
 
 
 @contextmanager
-def served(app: str, environ: Mapping[str, str], *, logs: str = "") -> Iterator[str]:
+def served(
+    app: str, environ: Mapping[str, str], *, logs: str = "", warnings: str = "error"
+) -> Iterator[str]:
     """Serve an application with uvicorn; yield its address. In the end it has logged ``logs``."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     command = ("-m", "uvicorn", app, "--port", str(port), "--log-level", "warning")
-    with started(*command, environ={"PUBLIC_URL": url, **environ}) as process:
+    environ = {"PUBLIC_URL": url, **environ}
+    with started(*command, environ=environ, warnings=warnings) as process:
         wait_for(lambda: process.poll() is not None or listens(port))
         yield url
         process.send_signal(signal.SIGINT)

@@ -65,6 +65,17 @@ async def test_a_genuine_address_is_admitted_wherever_it_is_mounted(path: str) -
     assert streams.counts == StreamCounts()
 
 
+async def test_who_serves_a_socket_by_other_means_may_ask_which_call_it_is_of() -> None:
+    """No handler is needed to identify an address, and forged ones are counted."""
+    streams = streams_for()
+    signed = streams.calls.account().sign(REFERENCE)
+
+    assert streams.identify(f"/talk/8000/{signed}") == Admission(REFERENCE, 8_000)
+    assert streams.identify(f"/talk/8000/{REFERENCE}") is None
+    assert streams.admit(f"/talk/8000/{signed}") is None
+    assert streams.counts == StreamCounts(forged=1, refused=1)
+
+
 def changes() -> list[str]:
     """Return paths that differ from a genuine one."""
     signed = streams_for().calls.account().sign(REFERENCE)
