@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from telecmi_async.simulator.voice.conversation import Conversation
-from telecmi_async.simulator.voice.socket import loop_time
+from telecmi_async.simulator.voice.socket import time_or_before
 from telecmi_async.simulator.voice.speech import FRAME_SECONDS, parse_speech
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class CallVoice:
         Raises:
             ConfigurationError: A WAV file cannot be used.
         """
-        self._by_hand += [(loop_time(), parse_speech(each)) for each in speech]
+        self._by_hand += [(time_or_before(), parse_speech(each)) for each in speech]
 
     async def listen(self, *, silence: float = _TURN, timeout: float = 60.0) -> bytes:  # noqa: ASYNC109  # in the call's time
         """Wait until the bot has spoken and is silent again, and return what was heard.
@@ -92,7 +92,7 @@ class CallVoice:
 
     def hang_up(self) -> None:
         """Hang up, at the end of the frame."""
-        self._hung_up_at = min(self._hung_up_at, loop_time())
+        self._hung_up_at = min(self._hung_up_at, time_or_before())
 
     # -- for the line only
 

@@ -19,7 +19,7 @@ from telecmi_async.simulator.voice.line_fault import (
     FaultyLine,
     LineFaultKind,
 )
-from telecmi_async.simulator.voice.socket import Arrivals, Closed, NotConnected, loop_time
+from telecmi_async.simulator.voice.socket import Arrivals, Closed, NotConnected, time_or_before
 from telecmi_async.simulator.voice.speech import FRAME_SECONDS, mix
 
 if TYPE_CHECKING:
@@ -102,12 +102,12 @@ class StreamLine:
 
     def occupy(self, *, busy: bool) -> None:
         """Note whether the callee hears something else than the bot from the next frame on."""
-        self._changes.append((loop_time(), busy))
+        self._changes.append((time_or_before(), busy))
 
     def leave(self, why: str) -> None:
         """Close the line, at the end of the frame."""
         self._left_for = self._left_for or why
-        self._leave_at = min(self._leave_at, loop_time())
+        self._leave_at = min(self._leave_at, time_or_before())
 
     def refuse(self, why: str) -> None:
         """Note that there will be no connection."""

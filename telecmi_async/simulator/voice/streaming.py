@@ -18,6 +18,7 @@ from telecmi_async.simulator.voice.line import StreamLine
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
+    from contextlib import AbstractAsyncContextManager
 
     from telecmi_async.simulator.call import SimulatedCall
     from telecmi_async.simulator.options import SimulatorOptions
@@ -52,8 +53,7 @@ def line_of(
     )
 
 
-@asynccontextmanager
-async def dial_stream(
+def dial_stream(
     target: StreamTarget,
     url: str = "ws://bot.example/",
     callee: Callee | None = None,
@@ -63,7 +63,7 @@ async def dial_stream(
     seed: int | str = 0,
     speed: float = 1.0,
     keep_audio: bool = True,
-) -> AsyncGenerator[CallVoice]:
+) -> AbstractAsyncContextManager[CallVoice]:
     """Connect a callee to a voice bot, without a call: for tests of the bot alone.
 
     Arrays of actions end the stream if they have a ``hangup``, ``bridge``, ``connect`` or
@@ -109,6 +109,11 @@ async def dial_stream(
         speed=speed,
         keep_audio=keep_audio,
     )
+    return _talking(line, voice)
+
+
+@asynccontextmanager
+async def _talking(line: StreamLine, voice: CallVoice) -> AsyncGenerator[CallVoice]:
     line.on_change = partial(_run_arrays, line)
     done = anyio.Event()
 
