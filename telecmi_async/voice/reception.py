@@ -12,10 +12,11 @@ import re
 from collections import Counter, OrderedDict
 from typing import TYPE_CHECKING, Final
 
-from attrs import field, frozen
+from attrs import frozen
 
 from telecmi_async._internal.telecmi import REFERENCE_PATTERN
 from telecmi_async.events.reference import new_reference
+from telecmi_async.voice.socket import Admission
 
 if TYPE_CHECKING:
     from telecmi_async.calls.streamed_calls import StreamedCalls
@@ -32,21 +33,6 @@ _CONNECTIONS: Final = 8
 # Of so many calls are connections counted, and inbound events kept.
 _REMEMBERED: Final = 10_000
 _INBOUND: Final = 1_000
-
-
-@frozen
-class Admission:
-    """A connection whose address is genuine.
-
-    Args:
-        reference: The reference of its call.
-        rate: Samples a second.
-        cmiuuid: TeleCMI's id of an inbound call's leg.
-    """
-
-    reference: str
-    rate: int
-    cmiuuid: str | None = field(default=None, repr=False)
 
 
 @frozen(kw_only=True)
@@ -101,16 +87,20 @@ class Reception:
         """Return the event of the inbound call with this reference, if it was answered here."""
         return self._inbound.get(reference)
 
-    def admit(self, path: str) -> Admission | None:
-        """Return the connection that asks for this path, or None if it is to be refused."""
+    def identify(self, path: str) -> Admission | None:
+        """Return which call a connection that asks for this path is of, or None if it is forged."""
         admission = self._read(path)
         if admission is None:
             self.counts["forged"] += 1
-        elif not self.may_enter(admission):
+        return admission
+
+    def admit(self, path: str) -> Admission | None:
+        """Return the connection that asks for this path, or None if it is to be refused."""
+        admission = self.identify(path)
+        if admission is not None and not self.may_enter(admission):
             self.counts["refused"] += 1
-        else:
-            return admission
-        return None
+            return None
+        return admission
 
     def _read(self, path: str) -> Admission | None:
         path = path.partition("?")[0]

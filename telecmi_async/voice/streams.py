@@ -33,8 +33,7 @@ if TYPE_CHECKING:
     from telecmi_async._internal.validators import Duration
     from telecmi_async.events import Event
     from telecmi_async.pcmo.actions import ListenMode
-    from telecmi_async.voice.reception import Admission
-    from telecmi_async.voice.socket import StreamSocket
+    from telecmi_async.voice.socket import Admission, StreamSocket
 
 #: An asynchronous function of one session.
 StreamHandler: TypeAlias = "Callable[[StreamSession], Awaitable[object]]"
@@ -226,6 +225,16 @@ class Streams:
             logger.error("a stream is refused: there is no handler (streams.on_stream)")
         return self._reception.admit(path)
 
+    def identify(self, path: str) -> Admission | None:
+        """Return which call a WebSocket is of that you serve without a session, as Pipecat does.
+
+        Limits and counts are those of sessions; only a forged address is counted here.
+
+        Args:
+            path: The path that it asks for. Refuse it with HTTP 403 if this returns None.
+        """
+        return self._reception.identify(path)
+
     async def serve(self, admission: Admission, socket: StreamSocket) -> None:
         """Serve an accepted WebSocket, from its admission to its close.
 
@@ -282,12 +291,13 @@ class Streams:
         handler = cast("StreamHandler", self._handler)
         try:
             await handler(session)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001  # what is no failure is raised again
             failure, rest = _split(error)
             if failure is not None and not (session.closed and _is_close(failure)):
                 self._reception.counts["failed"] += 1
-                what = f"the stream handler {name_of(handler)} failed on {session!r}"
-                log_failure(failure, what)
+                log_failure(
+                    failure, f"the stream handler {name_of(handler)} failed on {session!r}"
+                )
                 session.end("the handler failed", code=1011)
             if rest is not None:
                 raise rest from None

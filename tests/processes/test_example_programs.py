@@ -16,16 +16,10 @@ import httpx
 import pytest
 from cli_campaign import wait_for
 from consoles import serving
-from example_programs import (
-    EXAMPLES,
-    PROGRAMS,
-    free_port,
-    listens,
-    output_on_page,
-    served,
-    started,
-)
+from example_programs import EXAMPLES, PROGRAMS, output_on_page
+from program_process import listens, served, started
 from project_paths import docs_page
+from web_server import free_port
 
 from telecmi_async.simulator import Callee, Simulator, Webhooks
 

@@ -12,15 +12,10 @@ import httpx
 import pytest
 from cli_campaign import wait_for
 from consoles import serving
-from example_programs import (
-    EXAMPLES,
-    VOICE_PROGRAMS,
-    free_port,
-    listens,
-    served,
-    started,
-)
+from example_programs import EXAMPLES, VOICE_PROGRAMS
+from program_process import listens, served, started
 from voice_bots import sound
+from web_server import free_port
 
 from telecmi_async.simulator import Callee, SimulatedCall, Simulator, Tone, Webhooks
 
@@ -32,7 +27,7 @@ PERSON = 19170000001
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A working folder with the programs and their sounds."""
     for name in VOICE_PROGRAMS:
-        shutil.copy(EXAMPLES / name, tmp_path)
+        shutil.copy(EXAMPLES / "voice" / name, tmp_path)
     monkeypatch.chdir(tmp_path)
     Path("sounds").mkdir()
     sounds = {"greeting": 3, "goodbye": 1, "message": 1, "sounds/question": 1, "sounds/wait": 1}

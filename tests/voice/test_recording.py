@@ -10,17 +10,18 @@ from typing import IO, TYPE_CHECKING, Any
 
 import anyio
 import pytest
-from stream_peer import StreamPeer
+from stream_peer import StreamPeer, talk
 
 from telecmi_async import ConfigurationError
 from telecmi_async._internal.event_loop import current_loop, is_asyncio
-from telecmi_async.events.reference import new_reference
 from telecmi_async.testing import cancel_everywhere
-from telecmi_async.voice import Streams, StreamSession, recording
+from telecmi_async.voice import recording
 from telecmi_async.voice.recording import _StereoFile, record_stereo
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from telecmi_async.voice import StreamSession
 
 pytestmark = pytest.mark.anyio
 
@@ -272,24 +273,45 @@ async def test_a_cancellation_leaves_a_whole_file(
 
 async def test_a_session_records_what_is_heard(tmp_path: Path) -> None:
     """A session's recording has what the call says, and of a play what was heard of it."""
-    streams, peer = Streams("wss://example.com", secret="a-secret"), StreamPeer()
+    peer = StreamPeer()
 
-    @streams.on_stream
-    async def talk(session: StreamSession) -> None:
+    async def handler(session: StreamSession) -> None:
         async with session.record(tmp_path / "call.wav"), anyio.create_task_group() as tasks:
             tasks.start_soon(session.play, tone(2, 3.0))
             await anyio.sleep(1)
             peer.say(tone(1, 0.5))
             await anyio.sleep(0.25)
             await session.interrupt()
-            await session.play(tone(3, 0.5))
-            peer.hang_up()
+            assert (await session.play(tone(3, 0.5))).complete
+            peer.leave()
             await anyio.sleep(10)
 
-    admission = streams.admit(f"/8000/{streams.calls.account().sign(new_reference())}")
-    assert admission is not None
-    await streams.serve(admission, peer)
+    streams = await talk(handler, peer)
 
     left, right = sides(tmp_path / "call.wav")
+    assert streams.counts.failed == 0
     assert runs(left) == [(0, 0.5), (1, 0.5), (0, 0.75)]
     assert runs(right) == [(2, 1.25), (3, 0.5)]
+
+
+async def test_only_an_open_session_is_recorded(tmp_path: Path) -> None:
+    """After the end of the stream no file is made; two recordings at once have the same."""
+    peer = StreamPeer(tone(1, 0.5))
+
+    async def handler(session: StreamSession) -> None:
+        async with (
+            session.record(tmp_path / "one.wav") as one,
+            session.record(tmp_path / "two.wav"),
+        ):
+            await anyio.sleep(1)
+            peer.leave()
+            await session.over.wait()
+        assert one.complete
+        async with session.record(tmp_path / "three.wav"):
+            pytest.fail("a closed session is recorded")
+
+    streams = await talk(handler, peer)
+
+    assert streams.counts.failed == 0
+    assert sides(tmp_path / "one.wav") == sides(tmp_path / "two.wav")
+    assert not (tmp_path / "three.wav").exists()

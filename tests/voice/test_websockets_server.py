@@ -7,6 +7,7 @@ import base64
 import importlib
 import json
 import logging
+import random
 import socket
 import struct
 import sys
@@ -17,23 +18,21 @@ import anyio
 import pytest
 import trio
 from fault_server import tls_contexts
+from stream_peer import path_for, streams_for
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from telecmi_async import ConfigurationError
-from telecmi_async.events.reference import new_reference
-from telecmi_async.voice import Streams, StreamSession, serve_streams, websockets_server
+from telecmi_async.voice import serve_streams, websockets_server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
     from websockets.asyncio.client import ClientConnection
 
-    from telecmi_async.voice import Admission
+    from telecmi_async.voice import Admission, Streams, StreamSession
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real_clock]
-
-SECOND = bytes(16_000)
 
 
 @pytest.fixture
@@ -42,22 +41,12 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-def make_streams(**options: Any) -> Streams:
-    """Return streams that know an account."""
-    return Streams("wss://voice.example.com/talk", secret="a-secret", **options)
-
-
-def address(streams: Streams) -> str:
-    """Return the path of a new call."""
-    return f"/talk/8000/{streams.calls.account().sign(new_reference())}"
-
-
 @asynccontextmanager
 async def calling(
     streams: Streams, port: int, **options: Any
 ) -> AsyncGenerator[ClientConnection]:
     """Connect as TeleCMI does for a new call."""
-    async with connect(f"ws://127.0.0.1:{port}{address(streams)}", **options) as peer:
+    async with connect(f"ws://127.0.0.1:{port}{path_for(streams)}", **options) as peer:
         yield peer
 
 
@@ -83,7 +72,7 @@ async def open_by_hand(streams: Streams, port: int) -> Any:
     """Open a WebSocket without a library that answers pings; return its streams."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(
-        f"GET {address(streams)} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+        f"GET {path_for(streams)} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
         "Connection: Upgrade\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
         "Sec-WebSocket-Version: 13\r\n\r\n".encode()
     )
@@ -98,7 +87,7 @@ def frame(opcode: int, body: bytes) -> bytes:
 
 async def test_a_call_is_served_both_ways() -> None:
     """A session gets what the peer sends, and the peer what it plays; then the call ends."""
-    streams = make_streams()
+    streams = streams_for()
     said = []
 
     @streams.on_stream
@@ -125,7 +114,7 @@ async def test_a_call_is_served_both_ways() -> None:
 
 async def test_a_session_ends_when_its_peer_goes() -> None:
     """The end of the connection is the end of the session."""
-    streams, ended = make_streams(), []
+    streams, ended = streams_for(), []
 
     @streams.on_stream
     async def talk(session: StreamSession) -> None:
@@ -142,11 +131,11 @@ async def test_a_session_ends_when_its_peer_goes() -> None:
 
 async def test_what_is_no_call_is_refused_before_it_is_opened() -> None:
     """A forged address gets HTTP 403, a plain request 426; no handler runs."""
-    streams = make_streams()
+    streams = streams_for()
     streams.on_stream(lambda session: pytest.fail("a handler ran"))
 
     async with serve_streams(streams, host="127.0.0.1", port=0) as port:
-        for path in ("/", "/talk", address(streams)[:-1] + "=", address(streams) + "/x"):
+        for path in ("/", "/talk", path_for(streams)[:-1] + "=", path_for(streams) + "/x"):
             with pytest.raises(InvalidStatus) as refused:
                 await connect(f"ws://127.0.0.1:{port}{path}")
 
@@ -165,7 +154,7 @@ async def test_what_is_no_call_is_refused_before_it_is_opened() -> None:
 
 async def test_no_log_has_an_address(caplog: pytest.LogCaptureFixture) -> None:
     """Neither this package nor the library logs a code, at any level, on any outcome."""
-    streams = make_streams()
+    streams = streams_for()
     caplog.set_level(logging.DEBUG)
 
     @streams.on_stream
@@ -173,7 +162,7 @@ async def test_no_log_has_an_address(caplog: pytest.LogCaptureFixture) -> None:
         raise RuntimeError(session.reference)
 
     async with serve_streams(streams, host="127.0.0.1", port=0) as port:
-        genuine = address(streams)
+        genuine = path_for(streams)
         async with connect(f"ws://127.0.0.1:{port}{genuine}", logger=quiet()) as peer:
             await peer.wait_closed()
         with pytest.raises(InvalidStatus):
@@ -196,7 +185,7 @@ async def test_a_failure_of_the_streams_is_logged_without_the_address(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An error that should not be is logged by its type, and ends one connection."""
-    streams = make_streams()
+    streams = streams_for()
     streams.on_stream(lambda session: pytest.fail("a handler ran"))
 
     async def fail(admission: Admission, _: object) -> None:
@@ -217,7 +206,7 @@ async def test_a_failure_of_the_streams_is_logged_without_the_address(
 
 async def test_compression_is_declined() -> None:
     """A peer that offers permessage-deflate is served without it."""
-    streams, said = make_streams(), []
+    streams, said = streams_for(), []
 
     @streams.on_stream
     async def talk(session: StreamSession) -> None:
@@ -242,7 +231,7 @@ async def test_compression_is_declined() -> None:
 )
 async def test_a_frame_that_may_not_be_ends_the_session(message: bytes, code: int) -> None:
     """A frame of more than 256 KiB, or a text that is none, closes the connection."""
-    streams, ended = make_streams(), []
+    streams, ended = streams_for(), []
 
     @streams.on_stream
     async def talk(session: StreamSession) -> None:
@@ -256,13 +245,63 @@ async def test_a_frame_that_may_not_be_ends_the_session(message: bytes, code: in
         await peer.wait_closed()
         await wait_for(lambda: ended)
 
-    assert peer.close_code == code
+    assert peer.protocol.close_code == code
     assert ended == [[]]
+
+
+async def test_a_peer_that_never_stops_fills_no_memory() -> None:
+    """Of a flood of frames a session keeps its newest seconds, and other calls are served."""
+    streams, sessions = streams_for(inbox=1.0), []
+
+    @streams.on_stream
+    async def talk(session: StreamSession) -> None:
+        sessions.append(session)
+        await session.over.wait()
+
+    async with serve_streams(streams, host="127.0.0.1", port=0) as port:
+        async with calling(streams, port) as flood:
+            for _ in range(300):
+                await flood.send(bytes(2**16))
+            async with calling(streams, port):
+                await wait_for(lambda: len(sessions) == 2)
+        await wait_for(lambda: sessions[0].closed)
+
+    assert sessions[0].dropped == pytest.approx(300 * 2**15 / 8_000 - 1)
+    assert sum([len(pcm) async for pcm in sessions[0]]) == 16_000
+
+
+async def test_no_bytes_break_the_server(caplog: pytest.LogCaptureFixture) -> None:
+    """Random bytes, before the handshake or within a call, end their own connection only."""
+    streams, chance = streams_for(), random.Random(3)
+
+    @streams.on_stream
+    async def talk(session: StreamSession) -> None:
+        async for _ in session:
+            pass
+
+    async with serve_streams(streams, host="127.0.0.1", port=0) as port:
+        for n in range(100):
+            if n % 2:
+                reader, writer = await open_by_hand(streams, port)
+            else:
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(chance.randbytes(chance.randrange(1, 400)))
+            writer.write_eof()
+            with anyio.fail_after(10):
+                await read_to_the_end(reader)
+            writer.close()
+        async with calling(streams, port) as peer:
+            await peer.send(b"ab")
+        await wait_for(lambda: not websockets_server._open_connections)
+
+    assert streams.counts.connected == 51
+    assert streams.counts.failed == 0
+    assert caplog.records == []
 
 
 async def test_a_peer_that_never_reads_is_cut_off() -> None:
     """Pings are answered; a peer that sends them without end and reads no answer is cut off."""
-    streams, ended = make_streams(), []
+    streams, ended = streams_for(), []
 
     @streams.on_stream
     async def talk(session: StreamSession) -> None:
@@ -290,7 +329,7 @@ async def test_a_peer_that_answers_no_ping_is_closed(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(websockets_server, "_PING", 0.02)
     monkeypatch.setattr(websockets_server, "_PONG", 0.02)
     monkeypatch.setattr(websockets_server, "_CLOSE", 0.02)
-    streams, ended = make_streams(), []
+    streams, ended = streams_for(), []
 
     @streams.on_stream
     async def talk(session: StreamSession) -> None:
@@ -308,7 +347,7 @@ async def test_a_handshake_has_a_time_limit(monkeypatch: pytest.MonkeyPatch) -> 
     """A peer that connects and asks for nothing is closed."""
     monkeypatch.setattr(websockets_server, "_HANDSHAKE", 0.02)
 
-    async with serve_streams(make_streams(), host="127.0.0.1", port=0) as port:
+    async with serve_streams(streams_for(), host="127.0.0.1", port=0) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         with anyio.fail_after(5):
             assert await read_to_the_end(reader) == b""
@@ -318,7 +357,7 @@ async def test_a_handshake_has_a_time_limit(monkeypatch: pytest.MonkeyPatch) -> 
 async def test_connections_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Connections beyond the limit are closed at once; a place that is free again is used."""
     monkeypatch.setattr(websockets_server, "_MOST_CONNECTIONS", 1)
-    streams = make_streams()
+    streams = streams_for()
 
     @streams.on_stream
     async def talk(session: StreamSession) -> None:
@@ -336,7 +375,7 @@ async def test_connections_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None
 
 async def test_the_end_of_the_context_ends_sessions() -> None:
     """At the end nothing new is accepted, and a handler that goes on is cancelled in time."""
-    streams, ended = make_streams(shutdown_timeout=0.05), []
+    streams, ended = streams_for(shutdown_timeout=0.05), []
 
     @streams.on_stream
     async def talk(session: StreamSession) -> None:
@@ -346,18 +385,18 @@ async def test_the_end_of_the_context_ends_sessions() -> None:
             ended.append(session.closed)
 
     async with serve_streams(streams, host="127.0.0.1", port=0) as port:
-        peer = await connect(f"ws://127.0.0.1:{port}{address(streams)}")
+        peer = await connect(f"ws://127.0.0.1:{port}{path_for(streams)}")
         await wait_for(lambda: streams.counts.connected)
     await peer.wait_closed()
 
     assert len(ended) == 1
     with pytest.raises(OSError, match=r"refused|failed"):
-        await connect(f"ws://127.0.0.1:{port}{address(streams)}")
+        await connect(f"ws://127.0.0.1:{port}{path_for(streams)}")
 
 
 async def test_the_context_ends_as_its_body_does() -> None:
     """An error of the body is raised as it is, and the port is free afterwards."""
-    streams = make_streams()
+    streams = streams_for()
     with pytest.raises(ZeroDivisionError):
         async with serve_streams(streams, host="127.0.0.1", port=0) as port:
             raise ZeroDivisionError
@@ -371,7 +410,7 @@ async def test_the_context_ends_as_its_body_does() -> None:
 
 async def test_tls_is_served() -> None:
     """With an SSL context the port speaks wss."""
-    streams, said = make_streams(), []
+    streams, said = streams_for(), []
     server, client = tls_contexts()
 
     @streams.on_stream
@@ -379,7 +418,7 @@ async def test_tls_is_served() -> None:
         said.append(await anext(session))
 
     async with serve_streams(streams, host="127.0.0.1", port=0, ssl=server) as port:
-        url = f"wss://127.0.0.1:{port}{address(streams)}"
+        url = f"wss://127.0.0.1:{port}{path_for(streams)}"
         async with connect(url, ssl=client) as peer:
             await peer.send(b"abcd")
             await peer.wait_closed()
@@ -394,7 +433,7 @@ async def test_an_address_that_is_taken_is_refused() -> None:
         with pytest.raises(
             ConfigurationError, match=f"cannot listen on 127.0.0.1 port {port}: "
         ):
-            async with serve_streams(make_streams(), host="127.0.0.1", port=port):
+            async with serve_streams(streams_for(), host="127.0.0.1", port=port):
                 pass
 
 
@@ -409,7 +448,7 @@ async def test_an_address_that_is_taken_is_refused() -> None:
 )
 async def test_a_wrong_argument_is_refused(options: dict[str, Any], message: str) -> None:
     """An argument that cannot be is refused by its name."""
-    streams = options.pop("streams", make_streams())
+    streams = options.pop("streams", streams_for())
 
     with pytest.raises(ConfigurationError, match=message):
         async with serve_streams(streams, **{"host": "127.0.0.1", "port": 0, **options}):
@@ -420,7 +459,7 @@ def test_trio_is_refused() -> None:
     """On trio the error says what to do."""
 
     async def main() -> None:
-        async with serve_streams(make_streams(), host="127.0.0.1", port=0):
+        async with serve_streams(streams_for(), host="127.0.0.1", port=0):
             pass
 
     with pytest.raises(ConfigurationError, match=r"on trio, serve streams\.asgi"):
