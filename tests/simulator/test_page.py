@@ -205,6 +205,7 @@ def test_browsers_are_told_to_trust_nothing_else(target: str) -> None:
         "script-src": "'self'",
         "connect-src": "'self'",
         "img-src": "'self'",
+        "media-src": "'self'",
         "form-action": "'self'",
         "frame-ancestors": "'none'",
         "base-uri": "'none'",
