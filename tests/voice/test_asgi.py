@@ -143,6 +143,7 @@ async def test_a_send_that_fails_is_the_end_of_the_stream() -> None:
 
     streams = streams_for(handler)
     peer = AsgiPeer(path_for(streams))
+
     async def send(message: Any) -> None:
         if message["type"] != "websocket.accept":
             raise RuntimeError("Unexpected ASGI message")
@@ -230,7 +231,7 @@ async def served(app: Any) -> AsyncIterator[str]:
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.parametrize("framework", [bare, starlette, litestar])
 async def test_a_real_server_logs_no_code(framework: Any) -> None:
-    """uvicorn at its most talkative writes no code of an accepted or a refused connection."""
+    """Uvicorn at its most talkative writes no code of an accepted or a refused connection."""
     log = io.StringIO()
     handler = logging.StreamHandler(log)
     for name in ("uvicorn", "uvicorn.access", "uvicorn.asgi", "uvicorn.error", "asyncio"):
