@@ -36,12 +36,16 @@ def wav_part(wav: bytes, wanted: str) -> tuple[int, bytes, tuple[tuple[str, str]
     Players ask for ranges to begin in the middle. What is no single range of bytes from a first
     one on gets the whole file, as the RFC permits.
     """
-    ranges = ("Accept-Ranges", "bytes")
+    ranges, size = ("Accept-Ranges", "bytes"), len(wav)
     found = _RANGE.fullmatch(wanted)
-    if found is None:
+    first, last = (int(found[1]), int(found[2] or size)) if found else (1, 0)
+    if last < first:
         return 200, wav, (ranges,)
-    first, last = int(found[1]), min(int(found[2] or len(wav)), len(wav) - 1)
-    if first > last:
-        return 416, b"", (ranges, ("Content-Range", f"bytes */{len(wav)}"))
-    where = ("Content-Range", f"bytes {first}-{last}/{len(wav)}")
-    return 206, wav[first : last + 1], (ranges, where)
+    if first >= size:
+        return 416, b"", (ranges, ("Content-Range", f"bytes */{size}"))
+    part = wav[first : last + 1]
+    return (
+        206,
+        part,
+        (ranges, ("Content-Range", f"bytes {first}-{first + len(part) - 1}/{size}")),
+    )
