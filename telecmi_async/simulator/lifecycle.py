@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from telecmi_async.simulator.call import SimulatedCall
     from telecmi_async.simulator.options import SimulatorOptions
     from telecmi_async.simulator.requests import FlowAction
+    from telecmi_async.simulator.voice.asgi_socket import StreamTarget
 
 # Seconds that a bridge rings, by TeleCMI's page on forwarding.
 _RING_TIMEOUT: Final = 40.0
@@ -43,7 +44,7 @@ ANSWER_SECONDS: Final = 10.0
 # Limits for flows that loop through their own questions, and for bridges to very many numbers.
 _MOST_STEPS: Final = 1_000
 _MOST_LEGS: Final = 50
-# In an array of a stream: the first end it, the others TeleCMI does not offer there.
+# Actions that end a stream, and those that TeleCMI does not offer in one.
 _HAND_OVER: Final = frozenset({"bridge", "connect", "stream"})
 _NOT_HERE: Final = frozenset({"input", "play_get_input"})
 _LETTERS_A_SECOND: Final = 15.0
@@ -270,18 +271,20 @@ class CallLifecycle:
     def _stream(self, action: FlowAction) -> _Steps[Sequence[FlowAction]]:
         """Stream the call, and return the actions that the other side handed the call over to."""
         leg = self._leg("b", "stream", self.legs[0].from_, Direction.OUTBOUND)
-        if self._options.streams is not None:
-            return (yield from self._talk(action, leg))
+        if (target := self._options.streams) is not None:
+            return (yield from self._talk(action, leg, target))
         self._note("stream_connected", leg)
         yield from self._wait(self._between(f"stream {self._step_count}", self._options.talk))
         self._note("stream_disconnected", leg)
         return ()
 
-    def _talk(self, action: FlowAction, leg: Leg) -> _Steps[Sequence[FlowAction]]:
+    def _talk(
+        self, action: FlowAction, leg: Leg, target: StreamTarget
+    ) -> _Steps[Sequence[FlowAction]]:
         end_at, who = self._end_at
         limit = min((end_at - self.now, who), (LONGEST_CALL, "the duration is over"))
         callee = self._callee(self._party)
-        line = line_of(action, self._options, self._call.voice, callee, limit)
+        line = line_of(action, self._options, target, self._call, callee, limit)
         self._dial(line)
         while not (line.connected or line.closed):
             yield from self._line_changes(line, self.now)
@@ -311,13 +314,16 @@ class CallLifecycle:
             for n, action in enumerate(actions):
                 name = action["action"]
                 if name in _HAND_OVER:
+                    line.leave("by the call")
+                    while not line.closed:
+                        yield from self._line_changes(line, began)
                     return actions[n:]
                 if name in _NOT_HERE:
                     self._note("ignored", self.legs[0], f"{name} in a stream")
                     continue
-                line.busy = True
+                line.occupy(busy=True)
                 yield from self._run(action)
-                line.busy = False
+                line.occupy(busy=False)
             if line.closed and not line.arrays:
                 if line.ended_by:
                     raise HungUp(line.ended_by)
@@ -327,7 +333,6 @@ class CallLifecycle:
 
     def _line_changes(self, line: StreamLine, began: float) -> _Steps[None]:
         got = yield Wait(None, line=line)
-        # In some kinds of life only conversations take time.
         self.now = max(self.now, got.at if got else 0.0, began + line.heard.length)
 
     def _bridge(self, action: FlowAction) -> _Steps[None]:

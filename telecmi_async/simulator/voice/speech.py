@@ -39,6 +39,13 @@ class Speech(Protocol):
 class Tone:
     """A tone that stands for speech.
 
+    Example:
+        A callee that speaks for two seconds::
+
+            from telecmi_async.simulator import Callee, Tone
+
+            Callee(says=[Tone(2)])
+
     Args:
         seconds: Its length.
         hz: Its frequency.
@@ -61,6 +68,13 @@ class Tone:
 @frozen
 class Silence:
     """Silence between what a callee says; the callee counts as speaking.
+
+    Example:
+        A callee that thinks for a second before it goes on::
+
+            from telecmi_async.simulator import Callee, Silence, Tone
+
+            Callee(says=[Tone(1), Silence(1), Tone(0.5)], talks_over_after=2)
 
     Args:
         seconds: Its length.
