@@ -48,7 +48,8 @@ LAYERS: list[set[str]] = [
     {"voice"},
     {"campaigns"},
     {"simulator", "telemetry"},
-    {"cli", "notebook", "testing"},
+    {"notebook", "testing"},
+    {"cli"},
     {"__main__"},
 ]
 # Rooms that users of the core do not load: lower rooms may not import them, even in functions.

@@ -258,6 +258,8 @@ class Simulator(SimulatorOptions):
         Time passes in its calls. If it has a `Receiver` among its ``events``, and ``webhooks``
         has no target, events of its calls go to that receiver, and so do those of calls of
         closed services. Several services, each with its own receiver, may be open at once.
+        If it has ``streams`` of `telecmi_async.voice`, and the simulator has none, they get the
+        calls that a flow streams while it is open.
 
         Args:
             options: The service's own, such as ``rate`` and ``retry``.
@@ -276,6 +278,7 @@ class Simulator(SimulatorOptions):
         events = options.get("events")
         given: list[Any] = [*events] if isinstance(events, list | tuple) else [events]
         home = next((source for source in given if isinstance(source, Receiver)), None)
+        streams = self.streams
         async with (
             self.running(),
             httpx.AsyncClient(
@@ -287,9 +290,12 @@ class Simulator(SimulatorOptions):
         ):
             if home is not None:
                 self._world.receivers.append(home)
+            if streams is None and (served := options.get("streams")) is not None:
+                self.streams = served.asgi
             try:
                 yield service
             finally:
+                self.streams = streams
                 if home is not None:
                     self._world.receivers.remove(home)
 

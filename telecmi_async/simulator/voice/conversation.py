@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import wave
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
@@ -104,6 +106,7 @@ class Conversation:
         seconds: Seconds of the bot's audio that were played to the callee, silence in it
             included.
         overlap: Seconds in which both spoke.
+        keeps_audio: Whether there is audio, and not only the time line.
     """
 
     def __init__(self, rate: int = 8_000, *, keep_audio: bool = True) -> None:
@@ -113,7 +116,7 @@ class Conversation:
         self.frames = 0
         self.bot: Final = _Speaker()
         self.callee: Final = _Speaker()
-        self._keep = keep_audio
+        self.keeps_audio: Final = keep_audio
         self._played = 0
         self._heard = bytearray()
         self._said = bytearray()
@@ -141,7 +144,7 @@ class Conversation:
             self.callee.heard(frame)
         if spoke and speaks:
             self.overlap = round(self.overlap + FRAME_SECONDS, 2)
-        if self._keep:
+        if self.keeps_audio:
             self._heard += heard.ljust(self.frame_bytes, b"\0")
             self._said += said.ljust(self.frame_bytes, b"\0")
         self.frames += 1
@@ -207,18 +210,28 @@ class Conversation:
         ]
         return tuple(sorted([*self._notes, *spoken], key=lambda event: event.at))
 
+    def wav(self) -> bytes:
+        """Return a stereo WAV file: what the callee said on the left, what was heard on the right.
+
+        Raises:
+            RuntimeError: The simulator keeps no audio (``keep_audio=False``).
+        """
+        if not self.keeps_audio:
+            raise RuntimeError("there is no audio to save: keep_audio=False")
+        both = bytearray(2 * len(self._heard))
+        both[0::4], both[1::4] = self._said[0::2], self._said[1::2]
+        both[2::4], both[3::4] = self._heard[0::2], self._heard[1::2]
+        file = io.BytesIO()
+        with wave.open(file, "wb") as stereo:
+            stereo.setparams((2, 2, self.rate, 0, "NONE", ""))
+            stereo.writeframes(both)
+        return file.getvalue()
+
     def save(self, path: str | PathLike[str]) -> None:
-        """Write a stereo WAV file: what the callee said on the left, what was heard on the right.
+        """Write what `wav` returns to a file.
 
         Raises:
             RuntimeError: The simulator keeps no audio (``keep_audio=False``).
             OSError: The file cannot be written.
         """
-        if not self._keep:
-            raise RuntimeError("there is no audio to save: keep_audio=False")
-        both = bytearray(2 * len(self._heard))
-        both[0::4], both[1::4] = self._said[0::2], self._said[1::2]
-        both[2::4], both[3::4] = self._heard[0::2], self._heard[1::2]
-        with open(path, "wb") as file, wave.open(file) as stereo:  # noqa: PTH123  # a str, too
-            stereo.setparams((2, 2, self.rate, 0, "NONE", ""))
-            stereo.writeframes(both)
+        Path(path).write_bytes(self.wav())
