@@ -684,6 +684,44 @@ STEPS = st.lists(
 )
 
 
+TALKS = st.lists(
+    st.tuples(st.floats(0.01, 3), st.none() | st.floats(0, 3), st.booleans()),
+    min_size=1,
+    max_size=6,
+)
+
+
+@given(talks=TALKS, backend=st.sampled_from(["asyncio", "trio"]))
+def test_the_estimate_is_what_the_far_end_played(
+    talks: list[tuple[float, float | None, bool]], backend: Any
+) -> None:
+    """Over any dialogue, what plays say was heard is what a far end that obeys has played."""
+
+    async def main() -> None:
+        peer = StreamPeer()
+        found: list[Heard] = []
+
+        async def play(session: StreamSession, seconds: float, live: bool) -> None:
+            audio = spoken(*[0.03] * int(seconds / 0.03), pause=0.01)
+            found.append(await session.play(audio if live else silence(seconds)))
+
+        async def handler(session: StreamSession) -> None:
+            for seconds, barge_in, live in talks:
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(play, session, seconds, live)
+                    if barge_in is not None:
+                        await anyio.sleep(barge_in)
+                        await session.interrupt()
+                assert sum(heard.seconds for heard in found) == pytest.approx(
+                    peer.heard(), abs=1e-6
+                )
+
+        assert (await talk(handler, peer)).counts.failed == 0
+        assert all(0 <= heard.seconds <= heard.offered + 1e-6 for heard in found)
+
+    run(main, backend=backend)
+
+
 async def do(session: StreamSession, peer: StreamPeer, step: str) -> None:
     """Do something with a session, or as its peer."""
     acts: dict[str, Callable[[], Awaitable[object]]] = {
