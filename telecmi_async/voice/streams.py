@@ -221,9 +221,12 @@ class Streams:
         Args:
             path: The path that it asks for, with or without a query. It must not be logged.
         """
-        if self._handler is None:
+        counts = self._reception.counts
+        refused = counts["refused"]
+        admission = self._reception.admit(path)
+        if self._handler is None and counts["refused"] > refused:
             logger.error("a stream is refused: there is no handler (streams.on_stream)")
-        return self._reception.admit(path)
+        return admission
 
     def identify(self, path: str) -> Admission | None:
         """Return which call a WebSocket is of that you serve without a session, as Pipecat does.
