@@ -8,8 +8,7 @@ from pathlib import Path
 import anyio
 
 from telecmi_async import CallService, CdrPoller
-from telecmi_async.voice import Streams, StreamSession
-from telecmi_async.voice.websockets_server import serve_streams
+from telecmi_async.voice import Streams, StreamSession, serve_streams
 
 MESSAGE = Path("message.wav").read_bytes()
 streams = Streams(os.environ["STREAMS_URL"])  # such as wss://voice.example.com

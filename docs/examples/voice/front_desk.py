@@ -49,9 +49,11 @@ async def ask(session: StreamSession, question: bytes) -> float:
 async def talk(session: StreamSession) -> None:
     """Talk in one call: whoever says more than a word or two is connected to a person."""
     async with session.record(f"{session.reference}.wav"):
-        if await ask(session, SOUNDS["question"]) > 2:
-            await session.play(SOUNDS["wait"])
-            await session.transfer(19170000002)
-        else:
-            await session.play(SOUNDS["goodbye"])
-            await session.hang_up()
+        has_question = await ask(session, SOUNDS["question"]) > 2
+        await session.play(SOUNDS["wait" if has_question else "goodbye"])
+    if not has_question:
+        await session.hang_up()
+        return
+    await session.transfer(19170000002)
+    async for _ in session:  # until TeleCMI ends the stream
+        pass
