@@ -68,10 +68,13 @@ class StreamsApp:
             return
         admission = self._streams.admit(scope["path"])
         _hide_code(scope)
-        if admission is None:
-            await send({"type": "websocket.close", "code": 1008})  # HTTP 403
+        try:
+            if admission is None:
+                await send({"type": "websocket.close", "code": 1008})  # HTTP 403
+                return
+            await send({"type": "websocket.accept"})
+        except Exception:  # noqa: BLE001  # the client is gone: each server raises another one
             return
-        await send({"type": "websocket.accept"})
         await self._streams.serve(admission, _AsgiSocket(receive, send))
 
 

@@ -221,9 +221,12 @@ class Streams:
         Args:
             path: The path that it asks for, with or without a query. It must not be logged.
         """
-        if self._handler is None:
+        counts = self._reception.counts
+        refused = counts["refused"]
+        admission = self._reception.admit(path)
+        if self._handler is None and counts["refused"] > refused:
             logger.error("a stream is refused: there is no handler (streams.on_stream)")
-        return self._reception.admit(path)
+        return admission
 
     async def serve(self, admission: Admission, socket: StreamSocket) -> None:
         """Serve an accepted WebSocket, from its admission to its close.
