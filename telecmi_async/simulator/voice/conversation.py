@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import wave
+from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 _PAUSE: Final = round(0.3 / FRAME_SECONDS)
 # A queue that runs dry for longer than this had come to the end of what was said.
 _LONGEST_GAP: Final = round(1.0 / FRAME_SECONDS)
+
+# The newest entries that are kept of a bot that does not stop to send nonsense.
+_MOST_ENTRIES: Final = 10_000
 
 
 def seconds_at(frame: int) -> float:
@@ -75,7 +79,8 @@ class _Speaker:
 
     def __init__(self) -> None:
         self.utterances: list[tuple[int, int]] = []
-        self._cut = True
+        #: Whether the next audible frame begins another utterance.
+        self.is_cut = True
 
     @property
     def last(self) -> int:
@@ -84,15 +89,11 @@ class _Speaker:
 
     def heard(self, frame: int) -> None:
         """Note that a frame is audible."""
-        if self._cut or frame - self.last > _PAUSE:
+        if self.is_cut or frame - self.last > _PAUSE:
             self.utterances.append((frame, frame + 1))
         else:
             self.utterances[-1] = (self.utterances[-1][0], frame + 1)
-        self._cut = False
-
-    def cut(self) -> None:
-        """End the utterance."""
-        self._cut = True
+        self.is_cut = False
 
 
 class Conversation:
@@ -103,8 +104,6 @@ class Conversation:
 
     Attributes:
         rate: Samples in a second.
-        seconds: Seconds of the bot's audio that were played to the callee, silence in it
-            included.
         overlap: Seconds in which both spoke.
         keeps_audio: Whether there is audio, and not only the time line.
     """
@@ -120,11 +119,9 @@ class Conversation:
         self._played = 0
         self._heard = bytearray()
         self._said = bytearray()
-        self._notes: list[TalkEvent] = []
-        self._gaps: list[Gap] = []
+        self._notes: deque[TalkEvent] = deque(maxlen=_MOST_ENTRIES)
+        self._gaps: deque[Gap] = deque(maxlen=_MOST_ENTRIES)
         self._dry: int | None = None
-
-    # -- what happens, for the line only
 
     def add(self, heard: bytes, said: bytes) -> None:
         """Add a frame: what was played to the callee, and what the callee said."""
@@ -151,14 +148,12 @@ class Conversation:
 
     def cut(self) -> None:
         """End the bot's utterance: its queue was emptied."""
-        self.bot.cut()
+        self.bot.is_cut = True
         self._dry = None
 
     def note(self, what: str, detail: str = "") -> None:
         """Add an entry to the time line, now."""
         self._notes.append(TalkEvent(self.length, what, self.length, detail))
-
-    # -- what is asked
 
     @property
     def length(self) -> float:
@@ -167,7 +162,7 @@ class Conversation:
 
     @property
     def seconds(self) -> float:
-        """Seconds of the bot's audio that were played to the callee."""
+        """Seconds of the bot's audio that were played to the callee, silence in it included."""
         return self._played / (2 * self.rate)
 
     @property

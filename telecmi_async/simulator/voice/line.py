@@ -132,12 +132,7 @@ class StreamLine:
 
     async def _talk(self, tasks: TaskGroup) -> None:
         self.connected = True
-        self.voice.begin(
-            self.heard,
-            says=self.callee.says,
-            talks_over_after=self.callee.talks_over_after,
-            speed=self.speed,
-        )
+        self.voice.begin(self.heard, self.callee, self.speed)
         start = anyio.current_time()
         self.on_change()
         code = 1000
