@@ -31,11 +31,14 @@ def commands_as_markdown() -> str:
 
 
 def _command(app: App, name: str) -> Iterator[str]:
-    if app.default_command is None:
-        for part in app:
-            if not part.startswith("-"):
-                yield from _command(app[part], f"{name} {part}")
-        return
+    if app.default_command is not None:
+        yield from _section(app, name)
+    for part in app:
+        if not part.startswith("-"):
+            yield from _command(app[part], f"{name} {part}")
+
+
+def _section(app: App, name: str) -> Iterator[str]:
     yield f"### {name}\n\n"
     text = app.help.partition("\n\nArgs:")[0]
     yield f"{text}\n\n"

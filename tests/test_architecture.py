@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import telecmi_async
-from telecmi_async import calls, events, http_server, pacing, pcmo, service, testing
+from telecmi_async import calls, events, http_server, pacing, pcmo, service, testing, voice
 from telecmi_async.events import store
 
 if TYPE_CHECKING:
@@ -45,13 +45,15 @@ LAYERS: list[set[str]] = [
     {"ledger"},
     {"calls"},
     {"service"},
+    {"voice"},
     {"campaigns"},
     {"simulator", "telemetry"},
-    {"cli", "notebook", "testing"},
+    {"notebook", "testing"},
+    {"cli"},
     {"__main__"},
 ]
 # Rooms that users of the core do not load: lower rooms may not import them, even in functions.
-EDGES = {"__main__", "cli", "notebook", "simulator", "telemetry", "testing"}
+EDGES = {"__main__", "cli", "notebook", "simulator", "telemetry", "testing", "voice"}
 # Each foreign library and the only files that may import it.
 HOMES: dict[str, set[str]] = {
     "cattrs": {"pcmo"},
@@ -60,8 +62,10 @@ HOMES: dict[str, set[str]] = {
     "httptools": {"wire"},
     "httpx": {"simulator", "wire"},
     "matplotlib": {"notebook"},
+    "numpy": {"voice"},
     "opentelemetry": {"cli", "telemetry"},
     "pandas": {"notebook"},
+    "pipecat": {"voice"},
     "polars": {"notebook"},
     "prometheus_client": {"cli"},
     "psycopg": {"ledger"},
@@ -69,8 +73,11 @@ HOMES: dict[str, set[str]] = {
     "pytest_asyncio": {"testing"},
     "redis": {"_internal"},
     "rich": {"cli"},
+    "soundfile": {"voice"},
+    "soxr": {"voice"},
     "tenacity": {"calls"},
     "trio": {"testing"},
+    "websockets": {"simulator", "voice"},
 }
 RUNTIME = {"anyio", "attrs", "cattrs", "h11", "httptools", "httpx", "sniffio", "tenacity"}
 
@@ -145,13 +152,13 @@ def ids(path: Path) -> str:
 
 
 def test_the_root_stays_small() -> None:
-    """At the root are the door, at most six modules, and at most sixteen rooms."""
+    """At the root are the door, at most six modules, and at most seventeen rooms."""
     names = {module.relative_to(PACKAGE).parts for module in INSIDE}
     modules = {parts[0] for parts in names if len(parts) == 1} - {"__main__.py"}
     folders = {parts[0] for parts in names if len(parts) > 1}
 
     assert len(modules) <= 6
-    assert len(folders) <= 16
+    assert len(folders) <= 17
 
 
 def test_every_room_has_its_layer() -> None:
@@ -310,8 +317,9 @@ def test_the_package_loads_only_what_it_needs() -> None:
 
     assert {name.split(".")[0] for name in loaded} >= {"anyio", "attrs", "httpx"}
     assert {name.split(".")[0] for name in loaded} & {
-        "IPython", "aiohttp", "h2", "hypothesis", "matplotlib", "nox", "pandas", "polars",
-        "psycopg", "pytest", "redis", "requests", "respx", "trio",
+        "IPython", "aiohttp", "h2", "hypothesis", "matplotlib", "nox", "numpy", "pandas",
+        "polars", "psycopg", "pytest", "redis", "requests", "respx", "soundfile", "soxr", "trio",
+        "websockets",
     } == set()  # fmt: skip
     assert {name for name in loaded if name.startswith("telecmi_async.")} & {
         f"telecmi_async.{edge}" for edge in EDGES
@@ -338,6 +346,7 @@ LAZY: dict[str, dict[str, str]] = {
         service,
         store,
         testing,
+        voice,
     )
 }
 
@@ -401,6 +410,18 @@ def test_a_service_loads_neither_server_nor_receiver() -> None:
         }
         == set()
     )
+
+
+def test_voice_loads_its_extra_when_it_is_needed() -> None:
+    """Streams and their sessions load no library of the extra ``voice``."""
+    loaded = loaded_by(
+        "import telecmi_async.voice.asgi, telecmi_async.voice.session; "
+        "from telecmi_async.voice import Resampler, Streams, decode; "
+        "Streams('wss://example.com'); Resampler(8000, 8000)"
+    )
+
+    assert "telecmi_async.voice.streams" in loaded
+    assert loaded & {"numpy", "soundfile", "soxr", "websockets"} == set()
 
 
 def test_a_receiver_loads_no_server() -> None:

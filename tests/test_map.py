@@ -39,13 +39,14 @@ FACES = [
     "simulator",
     "telemetry",
     "testing",
+    "voice",
 ]
 # A public module: its names are used as `export.rows`.
 MODULES = ["campaigns.contacts.export"]
 # Public names in rooms that are otherwise private.
 SINGLE = {"ConnectionLimits", "HttpResponse"}
 # Of the pytest plugin, documented beside the test tools.
-FIXTURES = {"call_service", "call_service_options", "telecmi_simulator"}
+FIXTURES = {"call_service", "call_service_options", "telecmi_simulator", "telecmi_talk"}
 DOCUMENTED = re.compile(
     r"^\.\. (?:auto|py:)(?:class|data|exception|function|type):: (?:[\w.]+\.)?(\w+)",
     re.MULTILINE,

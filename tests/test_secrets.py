@@ -38,7 +38,7 @@ from telecmi_async import (
     Timeouts,
     errors,
 )
-from telecmi_async._internal.secrets import Secret
+from telecmi_async._internal.secrets import Secret, log_failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -717,6 +717,25 @@ async def test_a_stream_shows_nothing() -> None:
         found += leaks(calls, secret) + leaks(calls.progress, secret)
 
     assert found == []
+
+
+def test_the_log_of_a_group_names_what_is_in_it(caplog: pytest.LogCaptureFixture) -> None:
+    """What failed in a task group is logged by type and place, without its text."""
+
+    def fail(error: Exception) -> None:
+        raise error
+
+    try:
+        try:
+            fail(KeyError("cAnArY"))
+        except KeyError as error:
+            raise ExceptionGroup("cAnArY", [error, ValueError("cAnArY")]) from None
+    except ExceptionGroup as group:
+        log_failure(group, "a task failed")
+
+    assert "raise error\nKeyError\nValueError" in caplog.text
+    assert "ExceptionGroup\n" in caplog.text
+    assert "cAnArY" not in caplog.text.replace('"cAnArY"', "")
 
 
 def test_every_error_class_can_be_shown() -> None:

@@ -134,7 +134,11 @@ def _traceback_of(error: BaseException, redact: Redactor | None) -> str:
     if redact is not None:
         with suppress(Exception):  # the redactor may be what failed
             return redact.traceback(error)
-    return "".join(traceback.format_tb(error.__traceback__)) + type(error).__name__
+    text = "".join(traceback.format_tb(error.__traceback__)) + type(error).__name__
+    if not isinstance(error, BaseExceptionGroup):
+        return text
+    # What failed in a task group is in the errors that its own one holds.
+    return "\n".join((text, *(_traceback_of(each, None) for each in error.exceptions)))
 
 
 def _mask_long(number: float) -> object:

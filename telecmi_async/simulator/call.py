@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from attrs import define, field, frozen
 
@@ -13,6 +13,10 @@ from telecmi_async._internal.messages import mask
 from telecmi_async.events.model import Direction
 from telecmi_async.phone import Region
 from telecmi_async.simulator.callee import Ending
+from telecmi_async.simulator.voice.caller import CallVoice
+
+if TYPE_CHECKING:
+    from telecmi_async.simulator.voice.conversation import Conversation
 
 _STAGES: Final = frozenset({"started", "ringing", "answered", "bridged"})
 _RATE_A_MINUTE: Final = Decimal("0.390000")
@@ -25,7 +29,8 @@ class Note:
     Args:
         at: When, in seconds on the simulator's clock.
         what: ``started``, ``ringing``, ``answered``, ``bridged``, ``step``, ``keys``,
-            ``hangup``, ``record``, ``stream_connected``, ``stream_disconnected`` and the like.
+            ``hangup``, ``record``, ``stream_connected``, ``stream_disconnected``,
+            ``not_streamed`` and the like.
         leg: The leg it is about, ``a`` or ``b``.
         detail: More about it; no number, no key.
     """
@@ -129,6 +134,7 @@ class SimulatedCall:
     #: The receiver of the service that placed it, if the service was opened by the simulator.
     home: object = field(default=None, init=False, repr=False)
     _legs: list[Leg] = field(factory=list[Leg], init=False, repr=False)
+    _voice: CallVoice | None = field(default=None, init=False, repr=False)
 
     def begin(self, control: CallControl, legs: list[Leg], now: float) -> None:
         """Start the call's lifecycle, which adds to ``legs``; for the simulator only."""
@@ -168,6 +174,18 @@ class SimulatedCall:
             return "completed" if self.answered else self._legs[0].ending or "missed"
         moves = [note.what for note in self.timeline if note.what in _STAGES]
         return moves[-1] if moves else "accepted"
+
+    @property
+    def voice(self) -> CallVoice:
+        """The callee's voice and ears, to talk by hand while a flow streams the call."""
+        if self._voice is None:  # few calls are streamed
+            self._voice = CallVoice()
+        return self._voice
+
+    @property
+    def heard(self) -> Conversation:
+        """What the callee heard and said while a flow streamed the call; empty before that."""
+        return self.voice.heard
 
     @property
     def waits_for(self) -> frozenset[str]:

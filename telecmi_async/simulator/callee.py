@@ -15,6 +15,8 @@ from attrs import field, frozen
 from telecmi_async._internal import validators
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.simulator.fault import Fault, FaultKind
+from telecmi_async.simulator.voice.line_fault import LineFault, parse_line_faults
+from telecmi_async.simulator.voice.speech import Speech, parse_speeches
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -63,6 +65,14 @@ class Callee:
             simulator's ``talk``.
         hangs_up_after: Seconds after the answer at which they hang up, in any step of the flow;
             ``None`` for never.
+        says: What they say when the call is streamed (`Simulator` ``streams``): WAV files, as
+            paths or bytes, `Tone` and `Silence`, one after another, each when it is their turn:
+            when the bot has spoken and is silent for 0.7 seconds, or after 4 seconds in which it
+            says nothing. They hang up after 20 seconds in which neither speaks. Not in the repr.
+        talks_over_after: Seconds after the bot's first sound at which they say the first of
+            ``says``, also while the bot speaks; ``None`` to wait for their turn.
+        line_faults: What goes wrong while the call is streamed: each a `LineFault`, or the text
+            of a `LineFaultKind`.
 
     Raises:
         ConfigurationError: A value is not valid.
@@ -87,6 +97,13 @@ class Callee:
         converter=validators.to_seconds_or_none,
         validator=validators.positive_or_none,
     )
+    says: tuple[Speech, ...] = field(default=(), converter=parse_speeches, repr=False)
+    talks_over_after: float | None = field(
+        default=None,
+        converter=validators.to_seconds_or_none,
+        validator=validators.positive_or_none,
+    )
+    line_faults: tuple[LineFault, ...] = field(default=(), converter=parse_line_faults)
 
 
 @frozen

@@ -71,6 +71,8 @@ class WebhookSender:
             async with anyio.create_task_group() as tasks:
                 while True:
                     self._world.advance(anyio.current_time())
+                    while self._world.lines:
+                        tasks.start_soon(self._world.lines.popleft().run)
                     while self._world.outbox:
                         tasks.start_soon(self._send, self._world.outbox.popleft(), client)
                     self._changed = anyio.Event()

@@ -25,6 +25,8 @@ from telecmi_async.simulator.call import Leg, Note
 from telecmi_async.simulator.callee import Callee, Ending
 from telecmi_async.simulator.options import callee_at
 from telecmi_async.simulator.requests import flow_actions, flow_number, flow_targets
+from telecmi_async.simulator.voice.line import StreamLine
+from telecmi_async.simulator.voice.streaming import line_of
 from telecmi_async.simulator.webhooks import Ask
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from telecmi_async.simulator.call import SimulatedCall
     from telecmi_async.simulator.options import SimulatorOptions
     from telecmi_async.simulator.requests import FlowAction
+    from telecmi_async.simulator.voice.asgi_socket import StreamTarget
 
 # Seconds that a bridge rings, by TeleCMI's page on forwarding.
 _RING_TIMEOUT: Final = 40.0
@@ -41,21 +44,28 @@ ANSWER_SECONDS: Final = 10.0
 # Limits for flows that loop through their own questions, and for bridges to very many numbers.
 _MOST_STEPS: Final = 1_000
 _MOST_LEGS: Final = 50
+# Actions that end a stream, and those that TeleCMI does not offer in one.
+_HAND_OVER: Final = frozenset({"bridge", "connect", "stream"})
+_NOT_HERE: Final = frozenset({"input", "play_get_input"})
 _LETTERS_A_SECOND: Final = 15.0
 _ON_THE_LINE: Final = 2.0
 
 
 @frozen
 class Wait:
-    """Nothing happens for some seconds, or, with ``None``, until one of the commands comes."""
+    """Nothing happens for some seconds, or, with ``None``, until one of the commands comes.
+
+    ``line`` is one whose changes end the wait as well.
+    """
 
     seconds: float | None
     commands: frozenset[str] = frozenset()
+    line: StreamLine | None = None
 
 
 @frozen
 class Command:
-    """A manual command (``answer``, ``miss``, ``press``) or an answer (``reply``), and its time.
+    """A manual command, an answer (``reply``) or a change of a line, and its time.
 
     The value is the keys, or the call flow.
     """
@@ -84,7 +94,7 @@ class CallLifecycle:
     A call that comes in carries no call flow, and asks for one.
     """
 
-    __slots__ = ("_attempt", "_call", "_digits", "_end_at", "_ended_by",
+    __slots__ = ("_attempt", "_call", "_dial", "_digits", "_end_at", "_ended_by",
                  "_leg_count", "_manual", "_observe", "_options", "_party", "_step_count", "legs", "now",
                  "over", "steps")  # fmt: skip
 
@@ -95,6 +105,7 @@ class CallLifecycle:
         at: float,
         options: SimulatorOptions,
         observe: Callable[[Note, Leg], None],
+        dial: Callable[[StreamLine], None],
         inbound: bool,
     ) -> None:
         self.now = at
@@ -105,6 +116,7 @@ class CallLifecycle:
         self._options = options
         self._manual = options.life == "manual"
         self._observe = observe
+        self._dial = dial
         self._end_at: tuple[float, str] = (math.inf, "")
         self._party = call.from_ if inbound else call.to
         self._digits = iter(self._callee(self._party).digits)
@@ -182,34 +194,44 @@ class CallLifecycle:
     def _run_flow(self, actions: Sequence[FlowAction]) -> _Steps[None]:
         todo = deque(actions)
         while todo:
-            self._step_count += 1
-            if self._step_count > _MOST_STEPS:
-                raise HungUp("the flow goes round and round")
             action = todo.popleft()
-            name = str(action["action"])
-            self._note("step", self.legs[0], name)
-            match name:
-                case "play":
-                    yield from self._wait(self._between(f"play {self._step_count}", (2.0, 8.0)))
-                case "speak":
-                    text = action.get("text")
-                    length = len(text) if isinstance(text, str) else 0
-                    yield from self._wait(1.0 + length / _LETTERS_A_SECOND)
-                case "play_get_input" | "input":
+            match action["action"]:
+                case "play_get_input" | "input" as name:
+                    self._step(action)
                     flow = yield from self._input(action, prompted=name != "input")
                     if flow is not None:
                         todo = deque(flow)
-                case "bridge" | "connect":
-                    yield from self._bridge(action)
                 case "stream":
-                    yield from self._stream()
-                case "hangup":
-                    raise HungUp("the flow")
-                case _:  # record, param, and undocumented actions take no time
-                    pass
+                    self._step(action)
+                    todo.extendleft(reversed((yield from self._stream(action))))
+                case _:
+                    yield from self._run(action)
         # What TeleCMI does at the end of a list is not documented; users say the line stays open.
         yield from self._wait(_ON_THE_LINE if not self._manual else None)
         raise HungUp("the callee")
+
+    def _step(self, action: FlowAction) -> None:
+        self._step_count += 1
+        if self._step_count > _MOST_STEPS:
+            raise HungUp("the flow goes round and round")
+        self._note("step", self.legs[0], str(action["action"]))
+
+    def _run(self, action: FlowAction) -> _Steps[None]:
+        """Run an action that flows and arrays of a stream have in common."""
+        self._step(action)
+        match action["action"]:
+            case "play":
+                yield from self._wait(self._between(f"play {self._step_count}", (2.0, 8.0)))
+            case "speak":
+                text = action.get("text")
+                length = len(text) if isinstance(text, str) else 0
+                yield from self._wait(1.0 + length / _LETTERS_A_SECOND)
+            case "bridge" | "connect":
+                yield from self._bridge(action)
+            case "hangup":
+                raise HungUp("the flow")
+            case _:  # record, param, and undocumented actions take no time
+                pass
 
     def _input(
         self, action: FlowAction, *, prompted: bool
@@ -246,11 +268,72 @@ class CallLifecycle:
         )
         return flow
 
-    def _stream(self) -> _Steps[None]:
+    def _stream(self, action: FlowAction) -> _Steps[Sequence[FlowAction]]:
+        """Stream the call, and return the actions that the other side handed the call over to."""
         leg = self._leg("b", "stream", self.legs[0].from_, Direction.OUTBOUND)
+        if (target := self._options.streams) is not None:
+            return (yield from self._talk(action, leg, target))
         self._note("stream_connected", leg)
         yield from self._wait(self._between(f"stream {self._step_count}", self._options.talk))
         self._note("stream_disconnected", leg)
+        return ()
+
+    def _talk(
+        self, action: FlowAction, leg: Leg, target: StreamTarget
+    ) -> _Steps[Sequence[FlowAction]]:
+        end_at, who = self._end_at
+        limit = min((end_at - self.now, who), (LONGEST_CALL, "the duration is over"))
+        callee = self._callee(self._party)
+        line = line_of(action, self._options, target, self._call, callee, limit)
+        self._dial(line)
+        while not (line.connected or line.closed):
+            yield from self._line_changes(line, self.now)
+        if not line.connected:
+            self._note("not_streamed", leg, line.refusal)
+            return ()
+        self._note("stream_connected", leg)
+        began = self.now
+        try:
+            rest = yield from self._run_arrays(line, began)
+        except HungUp as end:
+            self.now = max(self.now, end.at or 0.0)
+            self._leave(line, leg, began)
+            raise HungUp(end.who) from None
+        self._leave(line, leg, began)
+        return rest
+
+    def _leave(self, line: StreamLine, leg: Leg, began: float) -> None:
+        line.leave("by the call")
+        self.now = max(self.now, began + line.heard.length)
+        self._note("stream_disconnected", leg)
+
+    def _run_arrays(self, line: StreamLine, began: float) -> _Steps[Sequence[FlowAction]]:
+        """Run what the bot asks for until the stream ends; return what it hands over to."""
+        while True:
+            actions = line.arrays.popleft() if line.arrays else ()
+            for n, action in enumerate(actions):
+                name = action["action"]
+                if name in _HAND_OVER:
+                    line.leave("by the call")
+                    while not line.closed:
+                        yield from self._line_changes(line, began)
+                    return actions[n:]
+                if name in _NOT_HERE:
+                    self._note("ignored", self.legs[0], f"{name} in a stream")
+                    continue
+                line.occupy(busy=True)
+                yield from self._run(action)
+                line.occupy(busy=False)
+            if line.closed and not line.arrays:
+                if line.ended_by:
+                    raise HungUp(line.ended_by)
+                return ()
+            if not line.arrays:
+                yield from self._line_changes(line, began)
+
+    def _line_changes(self, line: StreamLine, began: float) -> _Steps[None]:
+        got = yield Wait(None, line=line)
+        self.now = max(self.now, got.at if got else 0.0, began + line.heard.length)
 
     def _bridge(self, action: FlowAction) -> _Steps[None]:
         ends = flow_targets(action)

@@ -18,6 +18,7 @@ from telecmi_async.simulator.chance import check_range, draw, to_range
 from telecmi_async.simulator.fault import Faults
 from telecmi_async.simulator.replies import Codes, Envelope
 from telecmi_async.simulator.request_log import SimulatedRequest
+from telecmi_async.simulator.voice.asgi_socket import StreamTarget
 from telecmi_async.simulator.webhooks import Webhooks, parse_webhooks
 from telecmi_async.wire.credentials import Credentials
 
@@ -62,6 +63,10 @@ def _is_aware(value: object) -> bool:
 
 def _is_observer(value: Callable[[SimulatedRequest], object] | None) -> bool:
     return value is None or callable(cast("object", value))
+
+
+def _is_stream_target(value: object) -> bool:
+    return value in {None, "dial"} if isinstance(value, str | None) else callable(value)
 
 
 def _parse_callees(value: Mapping[int | str, Callee]) -> dict[int, Callee]:
@@ -129,6 +134,12 @@ class SimulatorOptions:
         validator=must_be("a datetime with a time zone", _is_aware),
     )
     reveal: bool = field(default=False, validator=validators.flag)
+    streams: StreamTarget | None = field(
+        default=None,
+        repr=lambda value: repr(value) if isinstance(value, str) else "<an ASGI app>",
+        validator=must_be('an ASGI app, "dial" or None', _is_stream_target),
+    )
+    keep_audio: bool = field(default=True, validator=validators.flag)
     on_request: Callable[[SimulatedRequest], object] | None = field(
         default=None, repr=False, validator=must_be("a function, or None", _is_observer)
     )

@@ -102,6 +102,15 @@ class Simulator(SimulatorOptions):
         starts_at: The date and time in calls when the simulator is created.
         reveal: Whether its page shows phone numbers and bodies of requests in full. The secret
             is never shown.
+        streams: Who answers calls that a flow streams: an ASGI app in this process, such as
+            ``streams.asgi``, or ``"dial"`` to connect to the flow's ``ws_url`` over the network,
+            with the extra ``voice``. A stream then lasts until its socket is closed, and the flow
+            goes on; arrays of actions that the bot sends are run by the call. The conversation
+            takes the event loop's time, by ``speed``, also if ``life`` is ``"immediate"`` or
+            ``"manual"``, and `advance` does not shorten it. With ``None`` a stream only lasts as
+            long as ``talk`` says, and nothing is connected.
+        keep_audio: Whether `SimulatedCall.heard` keeps the audio of streams, 32 kB for a second
+            at 8 kHz. Time lines and measures are kept in any case.
         on_request: A function that is called with each `SimulatedRequest` before its reply is
             sent, also with refused ones. It can be changed at any time.
 
@@ -249,6 +258,8 @@ class Simulator(SimulatorOptions):
         Time passes in its calls. If it has a `Receiver` among its ``events``, and ``webhooks``
         has no target, events of its calls go to that receiver, and so do those of calls of
         closed services. Several services, each with its own receiver, may be open at once.
+        If it has ``streams`` of `telecmi_async.voice`, and the simulator has none, they get the
+        calls that a flow streams while it is open.
 
         Args:
             options: The service's own, such as ``rate`` and ``retry``.
@@ -267,6 +278,7 @@ class Simulator(SimulatorOptions):
         events = options.get("events")
         given: list[Any] = [*events] if isinstance(events, list | tuple) else [events]
         home = next((source for source in given if isinstance(source, Receiver)), None)
+        streams = self.streams
         async with (
             self.running(),
             httpx.AsyncClient(
@@ -278,9 +290,12 @@ class Simulator(SimulatorOptions):
         ):
             if home is not None:
                 self._world.receivers.append(home)
+            if streams is None and (served := options.get("streams")) is not None:
+                self.streams = served.asgi
             try:
                 yield service
             finally:
+                self.streams = streams
                 if home is not None:
                     self._world.receivers.remove(home)
 

@@ -18,6 +18,7 @@ import logging
 from collections import OrderedDict, deque
 from contextlib import contextmanager, suppress
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from telecmi_async.events.receiver import Receiver
     from telecmi_async.simulator.call import Leg, Note, SimulatedCall
     from telecmi_async.simulator.options import SimulatorOptions
+    from telecmi_async.simulator.voice.line import StreamLine
     from telecmi_async.simulator.webhooks import WebhookTarget
 
 logger = logging.getLogger("telecmi_async.simulator")
@@ -100,6 +102,8 @@ class World:
     def __init__(self, options: SimulatorOptions) -> None:
         #: The messages to be delivered now.
         self.outbox: deque[Delivery] = deque()
+        #: The lines to be connected now.
+        self.lines: deque[StreamLine] = deque()
         #: The newest deliveries, sent or to be sent.
         self.deliveries: deque[Delivery] = deque(maxlen=options.keep)
         #: Called when the schedule may have changed; without one, no message is sent.
@@ -208,6 +212,7 @@ class World:
             at=now,
             options=self._options,
             observe=lambda note, leg: self._observe(call, note, leg),
+            dial=partial(self._dial, call),
             inbound=inbound,
         )
         subject = Subject(
@@ -310,6 +315,22 @@ class World:
         run = self._runs.get(call)
         if run is not None and run.step == step:
             self._go(call, None)
+
+    # -- streams
+
+    def _dial(self, call: SimulatedCall, line: StreamLine) -> None:
+        if not self.wakers:
+            line.refuse("the simulator does not run")
+            return
+        line.on_change = partial(self._line_changed, call, line)
+        self.lines.append(line)
+
+    def _line_changed(self, call: SimulatedCall, line: StreamLine) -> None:
+        self.catch_up()
+        run = self._runs.get(call)
+        if run is not None and isinstance(run.wait, Wait) and run.wait.line is line:
+            self._go(call, Command("line", self._clock.now))
+            self._settled()
 
     # -- webhooks
 

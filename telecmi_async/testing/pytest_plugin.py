@@ -8,16 +8,19 @@ imports nothing else of the package, which takes 0.1 s, until a fixture is used.
 from __future__ import annotations
 
 from contextlib import nullcontext
+from itertools import count
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Generator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 
     from telecmi_async import CallService
-    from telecmi_async.simulator import Simulator
+    from telecmi_async.pcmo.flow import FlowLike
+    from telecmi_async.simulator import Callee, SimulatedCall, Simulator
+    from telecmi_async.voice import Streams
 
 _MARKER: Final = (
     "telecmi(strict=True, **options): options of the Simulator that the test's fixtures use"
@@ -100,6 +103,53 @@ def call_service(request: pytest.FixtureRequest) -> CallService:
     return service
 
 
+@pytest.fixture
+def telecmi_talk(
+    telecmi_simulator: Simulator, call_service_options: dict[str, Any]
+) -> Callable[..., Awaitable[SimulatedCall]]:
+    """A function that has a voice bot talk to a simulated callee, and returns the call.
+
+    It takes your `telecmi_async.voice.Streams`, a `Callee` unless it is one that says nothing, and
+    a flow (``pcmo``) unless it is ``streams.flow()``. It places a call, each to another number, and
+    waits for its end. `SimulatedCall.heard` is what the callee heard. On a virtual clock no test
+    waits.
+
+    Example:
+        The bot falls silent when it is interrupted::
+
+            from telecmi_async.simulator import Callee, Tone
+
+
+            @pytest.mark.anyio
+            async def test_interruption(telecmi_talk):
+                callee = Callee(says=[Tone(1.0)], talks_over_after=1.2)
+                call = await telecmi_talk(streams, callee)
+                assert call.heard.barge_ins[0].delay <= 0.15
+    """
+
+    async def talk(
+        streams: Streams, callee: Callee | None = None, *, pcmo: FlowLike | None = None
+    ) -> SimulatedCall:
+        numbers = count(_CALLER_ID + 1)
+        number = next(each for each in numbers if not telecmi_simulator.placed(each))
+        if callee is not None:
+            telecmi_simulator.callees[number] = callee
+        options = _service_options(call_service_options) | {"streams": streams}
+        async with telecmi_simulator.service(**options) as service:
+            call = await service.make_call(to=number, pcmo=pcmo or streams.flow())
+            await call.ended()
+        return telecmi_simulator.call(call.request_id)
+
+    return talk
+
+
+def _service_options(given: dict[str, Any]) -> dict[str, Any]:
+    from telecmi_async import Receiver  # noqa: PLC0415  # see the module's docstring
+    from telecmi_async.events.receiver import new_token  # noqa: PLC0415  # see the module's docstring
+
+    return {"from_": _CALLER_ID, "events": Receiver(new_token())} | given
+
+
 def _fixture_for(request: pytest.FixtureRequest) -> str:
     """Return the name of the fixture for the test's event loop."""
     marker = request.node.get_closest_marker("asyncio")
@@ -121,11 +171,8 @@ def _new_fixture() -> Callable[..., AsyncIterator[CallService]]:
     async def opened(
         telecmi_simulator: Simulator, call_service_options: dict[str, Any]
     ) -> AsyncIterator[CallService]:
-        from telecmi_async import Receiver  # noqa: PLC0415  # see the module's docstring
-        from telecmi_async.events.receiver import new_token  # noqa: PLC0415  # see the module's docstring
-
-        defaults = {"from_": _CALLER_ID, "events": Receiver(new_token())}
-        async with telecmi_simulator.service(**defaults | call_service_options) as service:
+        options = _service_options(call_service_options)
+        async with telecmi_simulator.service(**options) as service:
             yield service
 
     return opened

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import httpx
 import pytest
-from chromium import Browser, opened, serving
+from chromium import CONTRAST, Browser, serving
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 from simulated import place
@@ -39,36 +39,6 @@ ADDRESSES = [
     "/", "/calls", "/requests", "/request?n=1", "/deliveries", "/faults", "/numbers",
     "/call?id=nobody",
 ]  # fmt: skip
-# Returns each text on the page whose contrast with what is behind it is below 4.5, as WCAG 2 counts
-# it. The page has no pictures and no half-transparent colours.
-CONTRAST = """
-const parts = (colour) => colour.match(/[\\d.]+/g).map(Number);
-const light = (colour) => {
-  const [r, g, b] = parts(colour).map((each) => {
-    const c = each / 255;
-    return c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
-  });
-  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-};
-const behind = (element) => {
-  for (let at = element; at; at = at.parentElement) {
-    const colour = getComputedStyle(at).backgroundColor;
-    if (parts(colour)[3] !== 0) return colour;
-  }
-  return "rgb(255, 255, 255)";
-};
-const found = [];
-const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-while (walker.nextNode()) {
-  const text = walker.currentNode.data.trim();
-  const element = walker.currentNode.parentElement;
-  if (!text || !element.getClientRects().length) continue;
-  const [a, b] = [light(getComputedStyle(element).color), light(behind(element))];
-  const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-  if (contrast < 4.5) found.push(`${text}: ${contrast.toFixed(2)}`);
-}
-return found;
-"""
 
 
 def call(
@@ -103,29 +73,6 @@ def hook() -> Iterator[tuple[str, list[bytes]]]:
         finally:
             server.shutdown()
             thread.join()
-
-
-@pytest.fixture(scope="session")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """A browser with its default settings."""
-    with opened(tmp_path_factory.mktemp("profile"), javascript=True) as browser:
-        yield browser
-
-
-@pytest.fixture
-def browser(chromium: Browser) -> Browser:
-    """The same browser, reset after the previous test."""
-    chromium.visit("about:blank")
-    chromium.look(1_200, 900)
-    chromium.complaints()
-    return chromium
-
-
-@pytest.fixture(scope="session")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """A browser without JavaScript."""
-    with opened(tmp_path_factory.mktemp("profile"), javascript=False) as browser:
-        yield browser
 
 
 # --- with JavaScript --------------------------------------------------------------------

@@ -16,10 +16,11 @@ import pytest
 from cli_campaign import begin, in_ledger
 from consoles import FLOW, FROM, TO, Console, Stream, console, free_port, interrupted, serving
 
-from telecmi_async import CallHandle, CallResult, CdrPoller, RequestFailed
+from telecmi_async import CallHandle, CallResult, CdrPoller, Flow, RequestFailed
 from telecmi_async.cli import Exit, calling, main
 from telecmi_async.cli.output.display import PlainLines
 from telecmi_async.simulator import Simulator, Webhooks
+from telecmi_async.voice import Streams
 
 TOKEN = "a-token-that-is-long-enough-for-anything"
 # ESC, a C1 control, bidi overrides and isolates, a line feed, and an invisible tag.
@@ -119,7 +120,7 @@ def test_webhooks_of_a_call_need_wait() -> None:
     assert "need --wait" in terminal.err
 
 
-@pytest.mark.parametrize("kind", ["message", "menu", "bridge", "record"])
+@pytest.mark.parametrize("kind", ["message", "menu", "bridge", "record", "stream"])
 def test_a_new_flow_can_be_checked(kind: str) -> None:
     """`flow new` writes a flow that `flow check` accepts."""
     code, terminal = ran("flow", "new", "new.json", "--kind", kind, "--json")
@@ -130,6 +131,14 @@ def test_a_new_flow_can_be_checked(kind: str) -> None:
     assert written.out == ""
     assert json.loads(terminal.out) == {"file": "new.json", "kind": kind}
     assert "`flow check new.json` checks it" in terminal.err
+
+
+def test_a_new_flow_streams_as_streams_do() -> None:
+    """The address in a new flow is completed for each call, as that of `Streams.flow`."""
+    ran("flow", "new", "bot.json", "--kind", "stream")
+    streams = Streams("wss://voice.example.com/talk")
+
+    assert Flow.parse(Path("bot.json").read_bytes()) == streams.flow().hangup()
 
 
 def test_a_new_flow_overwrites_nothing() -> None:

@@ -7,13 +7,9 @@ import json
 import re
 import shutil
 import signal
-import socket
 import sqlite3
-import subprocess
-import sys
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import anyio.to_thread
 import httpx
@@ -21,13 +17,11 @@ import pytest
 from cli_campaign import wait_for
 from consoles import serving
 from example_programs import EXAMPLES, PROGRAMS, output_on_page
+from program_process import listens, served, started
 from project_paths import docs_page
-from terminals import environment
+from web_server import free_port
 
 from telecmi_async.simulator import Callee, Simulator, Webhooks
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 TOKEN = "t" * 43
 CONTACTS = """name,phone
@@ -51,50 +45,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def texts_of(page: str) -> list[str]:
     """Return the outputs that a page shows."""
     return re.findall(r"^```text\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
-
-
-def free_port() -> int:
-    """Return a port that was free a moment ago."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-    return port
-
-
-@contextmanager
-def started(*command: str, environ: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
-    """Start a Python program; kill it if it still runs at the end."""
-    process = subprocess.Popen(
-        [sys.executable, "-W", "error", *command],
-        env=environment(environ),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    with process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-@contextmanager
-def served(app: str, environ: Mapping[str, str], *, logs: str = "") -> Iterator[str]:
-    """Serve an application with uvicorn; yield its address. In the end it has logged ``logs``."""
-    port = free_port()
-    command = ("-m", "uvicorn", app, "--port", str(port), "--log-level", "warning")
-    with started(*command, environ=environ) as process:
-        wait_for(lambda: process.poll() is not None or listens(port))
-        yield f"http://127.0.0.1:{port}"
-        process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=30)
-        assert re.fullmatch(logs, said), said
-
-
-def listens(port: int) -> bool:
-    """Return whether a server accepts connections."""
-    with socket.socket() as sock:
-        return sock.connect_ex(("127.0.0.1", port)) == 0
 
 
 def test_each_program_is_started_here() -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from functools import cache, partial
-from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlencode
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from page_visitor import HOST, Seen, ask, see
 from simulated import FROM, GLOBAL, HANGUP, TO, pass_time, place, post
 
 from telecmi_async._internal.html import tag
@@ -24,74 +24,11 @@ from telecmi_async.simulator.replies import refused
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-HOST = "127.0.0.1:8787"
 VIEWS = ["/", "/calls", "/requests", "/deliveries", "/faults", "/numbers"]
 PLAY = {"action": "play", "file_name": "welcome.wav"}
 ASK = {"action": "play_get_input", "file_name": "menu.wav", "max_digit": 4}
 BRIDGE = {"action": "bridge", "connect": [{"type": "pstn", "number": 19170000002}]}
 HOOK = "http://127.0.0.1:9/hook-token"
-
-
-def ask(
-    simulator: Simulator,
-    method: str,
-    target: str,
-    headers: Mapping[str, str] | None = None,
-    body: bytes = b"",
-) -> HttpResponse:
-    """Send a request as a browser on this machine does."""
-    sent = {"host": HOST, **(headers or {})}
-    decision = simulator.receive(method, target, sent, body, at=0.0)
-    simulator.leave()
-    return decision.answer
-
-
-class Seen(HTMLParser):
-    """The words and elements that a browser finds in a page."""
-
-    def __init__(self, answer: HttpResponse) -> None:
-        super().__init__()
-        self.words: list[str] = []
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.feed(answer.body.decode())
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        assert len(attrs) == len(dict(attrs)), "an attribute is given twice"
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        self.words.append(data)
-
-    def handle_comment(self, data: str) -> None:
-        pytest.fail(f"a comment: {data}")
-
-    @property
-    def text(self) -> str:
-        """All words, separated by blanks."""
-        return " ".join(self.words)
-
-    @property
-    def skeleton(self) -> list[tuple[str, list[str]]]:
-        """The elements and the names of their attributes."""
-        return [(tag, list(attrs)) for tag, attrs in self.elements]
-
-    def values(self, tag: str, name: str) -> list[str | None]:
-        """Return all values of an attribute."""
-        return [attrs[name] for found, attrs in self.elements if found == tag and name in attrs]
-
-    def buttons(self) -> list[str | None]:
-        """Return the actions that the page's forms offer."""
-        return [
-            attrs["value"]
-            for tag, attrs in self.elements
-            if tag == "input" and attrs["name"] == "do"
-        ]
-
-
-def see(simulator: Simulator, target: str = "/") -> Seen:
-    """Load a page."""
-    return Seen(ask(simulator, "GET", target))
 
 
 def token_of(simulator: Simulator) -> str:
@@ -205,6 +142,7 @@ def test_browsers_are_told_to_trust_nothing_else(target: str) -> None:
         "script-src": "'self'",
         "connect-src": "'self'",
         "img-src": "'self'",
+        "media-src": "'self'",
         "form-action": "'self'",
         "frame-ancestors": "'none'",
         "base-uri": "'none'",

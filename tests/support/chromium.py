@@ -43,6 +43,36 @@ FLAGS = (
     "--host-resolver-rules=MAP attacker.example 127.0.0.1",
 )
 _SECONDS = 15
+# Returns each text on the page whose contrast with what is behind it is below 4.5, as WCAG 2 counts
+# it. The page has no pictures and no half-transparent colours.
+CONTRAST = """
+const parts = (colour) => colour.match(/[\\d.]+/g).map(Number);
+const light = (colour) => {
+  const [r, g, b] = parts(colour).map((each) => {
+    const c = each / 255;
+    return c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
+  });
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+};
+const behind = (element) => {
+  for (let at = element; at; at = at.parentElement) {
+    const colour = getComputedStyle(at).backgroundColor;
+    if (parts(colour)[3] !== 0) return colour;
+  }
+  return "rgb(255, 255, 255)";
+};
+const found = [];
+const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+while (walker.nextNode()) {
+  const text = walker.currentNode.data.trim();
+  const element = walker.currentNode.parentElement;
+  if (!text || !element.getClientRects().length) continue;
+  const [a, b] = [light(getComputedStyle(element).color), light(behind(element))];
+  const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+  if (contrast < 4.5) found.push(`${text}: ${contrast.toFixed(2)}`);
+}
+return found;
+"""
 
 
 @define

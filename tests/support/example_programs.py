@@ -9,6 +9,8 @@ from project_paths import DOCS
 
 EXAMPLES: Final = DOCS / "examples"
 PROGRAMS: Final = sorted(path.name for path in EXAMPLES.glob("*.py"))
+#: Voice bots, in the folder ``voice``.
+VOICE_PROGRAMS: Final = sorted(path.name for path in EXAMPLES.glob("voice/*.py"))
 # A program as a page shows it, with the next block of output on that page.
 _SHOWN: Final = re.compile(
     r"```\{literalinclude\} \S*/(?P<program>\w+\.py)\n.*?```\n"
@@ -24,7 +26,7 @@ def shown_on_pages() -> set[str]:
         name
         for page in pages
         for name in re.findall(
-            r"^```\{literalinclude\} \S*/examples/(\w+\.py)$", page, re.MULTILINE
+            r"^```\{literalinclude\} \S*/examples/(?:voice/)?(\w+\.py)$", page, re.MULTILINE
         )
     }
 

@@ -139,6 +139,111 @@ def test_fixtures_of_ones_own_build_on_it(
     ran.assert_outcomes(passed=backends(runner))
 
 
+# The user's bot, and the virtual clock, on which every runner waits for nothing.
+BOT: Final = """
+import anyio
+
+from telecmi_async import testing
+from telecmi_async.simulator import Callee, Conversation, Tone
+from telecmi_async.voice import Streams
+
+streams = Streams("wss://voice.example.com/talk")
+
+@streams.on_stream
+async def bot(session):
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(session.play, Tone(5.0).pcm(8000))
+        async for pcm in session:
+            if any(pcm):
+                await session.interrupt()
+                break
+    await session.play(Tone(1.5).pcm(8000))
+    await session.hang_up()
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request):
+    return testing.virtual_backend(request.param)
+
+"""
+CALLEE: Final = "Callee(says=[Tone(0.5)], talks_over_after=1.2)"
+
+
+@pytest.mark.parametrize("runner", ["anyio", "asyncio strict", "trio"])
+def test_a_bot_talks_to_a_callee(
+    run: Callable[..., pytest.RunResult], pytester: pytest.Pytester, runner: str
+) -> None:
+    """On a virtual clock, a bot's test takes no time and has the same trace in each run."""
+    if runner == "asyncio strict":
+        pytester.makeconftest(
+            """
+            from telecmi_async import testing
+
+            def pytest_asyncio_loop_factories():
+                return {"virtual": testing.VirtualClockLoop}
+            """
+        )
+    clock = ", autojump_clock" if runner == "trio" else ""
+    ran = run(
+        BOT
+        + f"""
+async def test_a_bot(telecmi_talk, telecmi_simulator{clock}):
+    began = anyio.current_time()
+    calls = [await telecmi_talk(streams, {CALLEE}) for _ in range(3)]
+    heard = calls[0].heard
+
+    greeting, goodbye = [each for each in heard.timeline if each.what == "bot"]
+    assert heard.first_audio <= 0.1
+    assert heard.barge_ins[0].delay <= 0.15
+    assert goodbye.until - goodbye.at == pytest.approx(1.5)
+    assert len({{each.heard.timeline for each in calls}}) == 1
+    assert len({{each.to for each in calls}}) == 3
+    assert telecmi_simulator.streams is None
+    assert anyio.current_time() - began > 6
+""",
+        runner,
+    )
+
+    ran.assert_outcomes(passed=backends(runner))
+    assert ran.duration < 3
+
+
+def test_streams_of_the_service_serve_a_programs_own_calls(
+    run: Callable[..., pytest.RunResult],
+) -> None:
+    """A service with streams connects its calls to them; the mark's streams go before."""
+    ran = run(
+        BOT
+        + f"""
+@pytest.fixture
+def call_service_options():
+    return {{"streams": streams}}
+
+async def test_by_options(call_service, telecmi_simulator):
+    telecmi_simulator.callees[19170000001] = {CALLEE}
+    call = await call_service.make_call(to=19170000001, pcmo=streams.flow())
+    await call.ended()
+    assert telecmi_simulator.call(call.request_id).heard.barge_ins
+
+async def refusing(scope, receive, send):
+    await send({{"type": "websocket.close", "code": 1000}})
+
+@pytest.mark.telecmi(streams=refusing)
+async def test_by_the_mark(telecmi_talk):
+    call = await telecmi_talk(streams, pcmo=streams.flow(rate=16000))
+    assert call.heard.frames == 0
+
+async def test_a_callee_that_says_nothing(telecmi_talk):
+    call = await telecmi_talk(streams, pcmo=streams.flow(rate=16000) + [Speak("Bye.")])
+    assert call.heard.rate == 16000
+    assert call.heard.callee.utterances == []
+    assert call.heard.timeline[-1].detail.startswith("the callee")
+""",
+        "anyio alone",
+    )
+
+    ran.assert_outcomes(passed=2 * 3)
+
+
 STRICT: Final = {
     "a number dialled twice": (
         """
@@ -343,13 +448,14 @@ def test_the_examples_of_the_fixtures_are_tests(
         pytest_plugin.telecmi_simulator,
         pytest_plugin.call_service,
         pytest_plugin.call_service_options,
+        pytest_plugin.telecmi_talk,
     )
     shown = [(inspect.getdoc(fixture) or "").partition("::\n")[2] for fixture in fixtures]
     code = "from telecmi_async import RateLimit\n" + "".join(map(textwrap.dedent, shown))
 
-    ran = run(code, "anyio alone")
+    ran = run(BOT + code, "anyio alone")
 
-    ran.assert_outcomes(passed=2 * 2)
+    ran.assert_outcomes(passed=2 * 3)
 
 
 # A page's blocks as readers see them.

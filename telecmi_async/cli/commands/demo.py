@@ -1,4 +1,4 @@
-"""``telecmi-async demo``: a campaign on this machine that is killed in the middle and resumed."""
+"""``telecmi-async demo``: a campaign, or a voice bot's call, on this machine."""
 
 from __future__ import annotations
 
@@ -39,3 +39,24 @@ def demo(
     return play_demo(
         terminal, calls, rate=calls_per_second, errors=error_share, seed=seed, as_json=as_json
     )
+
+
+@command("voice", "demo voice", "demo voice --out talk.wav", into=demo)
+def demo_voice(
+    *,
+    out: Annotated[str | None, value("FILE")] = None,
+    as_json: JsonFlag = False,
+    terminal: Here,
+) -> int:
+    """Let a voice bot and a simulated callee talk on this machine.
+
+    The bot greets, is interrupted, answers, says goodbye and hangs up; what it estimates is
+    compared with what the callee heard. It makes sounds instead of words, so that it needs no AI.
+    No phone rings. The exit code is 1 if anything happened that should not.
+
+    Args:
+        out: Write the call's audio as a stereo WAV file. No file is overwritten.
+    """
+    from telecmi_async.cli.voice_demo import play_voice_demo
+
+    return play_voice_demo(terminal, out=out, as_json=as_json)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeAlias, cast
 
 from cyclopts import App
 
+from telecmi_async._internal.telecmi import STREAM_PLACEHOLDER
 from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.options import FILE_OR_STDIN, Here, JsonFlag, command, value
 from telecmi_async.errors import InvalidCall
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 FlowFile: TypeAlias = Annotated[str, FILE_OR_STDIN]
-FlowKind: TypeAlias = Literal["message", "menu", "bridge", "record"]
+FlowKind: TypeAlias = Literal["message", "menu", "bridge", "record", "stream"]
 _HANGUP: Final[dict[str, object]] = {"action": "hangup"}
 #: What `flow new` writes. The number is one that films use: no phone has it.
 _NEW: Final[Mapping[FlowKind, list[dict[str, object]]]] = {
@@ -40,6 +41,15 @@ _NEW: Final[Mapping[FlowKind, list[dict[str, object]]]] = {
     "record": [
         {"action": "record"},
         {"action": "speak", "text": "This call is recorded. Thank you for your time."},
+        _HANGUP,
+    ],
+    "stream": [
+        {
+            "action": "stream",
+            "ws_url": f"wss://voice.example.com/talk/8000/{STREAM_PLACEHOLDER}",
+            "listen_mode": "caller",
+            "voice_quality": "8000",
+        },
         _HANGUP,
     ],
 }
@@ -93,7 +103,7 @@ def new(
 
     Args:
         file: The file to write.
-        kind: What the flow does: say a message, let the callee press a key, connect another phone, or record.
+        kind: What the flow does: say a message, let the callee press a key, connect another phone, record, or stream the call to a voice bot.
     """
     text = json.dumps(_NEW[kind], indent=2)
     try:

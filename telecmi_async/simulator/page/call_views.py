@@ -23,6 +23,8 @@ from telecmi_async.simulator.page.elements import (
 )
 from telecmi_async.simulator.page.layout import PageView
 from telecmi_async.simulator.page.search import list_view
+from telecmi_async.simulator.page.talk_audio import kept_talk
+from telecmi_async.simulator.page.talk_view import talk_section
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -175,6 +177,7 @@ def call_view(page: PageModel, fields: Mapping[str, str]) -> PageView:
     about = [one for one in reversed(page.world.deliveries) if one.call is call]
     body = joined(
         fact_list(_facts(page, call)),
+        talk_section(page, call),
         _by_hand(page, call),
         tag(
             "div",
@@ -191,7 +194,7 @@ def call_view(page: PageModel, fields: Mapping[str, str]) -> PageView:
     return PageView(
         title=joined("Call to ", tag("span", page.number(call.to), classes="digits")),
         place="",
-        typing="press" in call.waits_for,
+        steady="press" in call.waits_for or kept_talk(page, call.request_id) is not None,
         body=body,
     )
 

@@ -95,15 +95,15 @@ class PageModel:
 class PageView:
     """The part of a page that differs from the others; ``place`` is its link at the top.
 
-    With fields for ``typing`` it is not reloaded where there is no JavaScript, or the text
-    would be lost.
+    A ``steady`` one is not reloaded where there is no JavaScript, or text that is typed would be
+    lost, and audio that plays would stop.
     """
 
     title: Html | str
     place: str
     body: Html
     status: int = 200
-    typing: bool = False
+    steady: bool = False
 
 
 def document(page: PageModel, view: PageView, problem: str | None) -> bytes:
@@ -118,7 +118,7 @@ def document(page: PageModel, view: PageView, problem: str | None) -> bytes:
         tag("link", rel="stylesheet", href=ASSETS["/style.css"].address),
         None if problem else tag("script", src=ASSETS["/script.js"].address, defer=True),
         None
-        if view.typing or problem
+        if view.steady or problem
         else tag("noscript", tag("meta", http_equiv="refresh", content=_REFRESH_SECONDS)),
     )
     main = tag(

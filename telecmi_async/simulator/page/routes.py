@@ -18,6 +18,7 @@ from telecmi_async.simulator.page.actions import PAGE_ACTIONS, ActionRefused
 from telecmi_async.simulator.page.call_views import call_view, calls, deliveries
 from telecmi_async.simulator.page.layout import ASSETS, PageModel, document
 from telecmi_async.simulator.page.request_views import request_view, requests
+from telecmi_async.simulator.page.talk_audio import TALK_PATH, kept_talk, wav_part
 from telecmi_async.simulator.page.views import faults, numbers, overview
 from telecmi_async.simulator.replies import simulated_reply
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from telecmi_async.http_server import HttpResponse
     from telecmi_async.simulator.options import SimulatorOptions
-    from telecmi_async.simulator.page.layout import PageView
+    from telecmi_async.simulator.page.layout import Asset, PageView
     from telecmi_async.simulator.request_log import RequestLog
     from telecmi_async.simulator.world import World
 
@@ -35,7 +36,7 @@ _THIS_MACHINE: Final = re.compile(
 )
 _POLICY: Final = (
     "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
-    "img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+    "img-src 'self'; media-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
 _HEADERS: Final = (
     ("Content-Security-Policy", _POLICY),
@@ -66,7 +67,8 @@ _VIEWS: Final[Mapping[str, Callable[[PageModel, Mapping[str, str]], PageView]]] 
     "/request": request_view,
     "/requests": requests,
 }
-_PATHS: Final = frozenset({*_VIEWS, *ASSETS})
+_FILES: Final = frozenset({*ASSETS, TALK_PATH})
+_PATHS: Final = _FILES.union(_VIEWS)
 
 
 class Page:
@@ -87,8 +89,8 @@ class Page:
         path, _, query = target.partition("?")
         if path not in _PATHS or not _THIS_MACHINE.fullmatch(headers.get("host", "")):
             return None
-        if path in ASSETS:
-            return _asset(path, method, headers)
+        if path in _FILES:
+            return self._file(path, query, method, headers)
         match method:
             case "GET" | "HEAD":
                 return self._show(path, query)
@@ -96,6 +98,20 @@ class Page:
                 return self._act(path, query, headers, body)
             case _:
                 return _page(405, b"", ("Allow", "GET, HEAD, POST"))
+
+    def _file(
+        self, path: str, query: str, method: str, headers: Mapping[str, str]
+    ) -> HttpResponse:
+        if method not in {"GET", "HEAD"}:
+            return _page(405, b"", ("Allow", "GET, HEAD"))
+        if path in ASSETS:
+            return _asset(ASSETS[path], headers)
+        talk = kept_talk(self._model, _fields(query).get("id", ""))
+        if talk is None:
+            return _page(404, b"")
+        status, body, extra = wav_part(talk.wav(), headers.get("range", ""))
+        kept = (*_HEADERS, _NEVER_STORED, *extra)
+        return simulated_reply(status, body, *kept, content_type="audio/wav")
 
     def _show(
         self, path: str, query: str, refusal: ActionRefused | None = None
@@ -138,10 +154,7 @@ class Page:
             raise ActionRefused(422, "Nothing was done: there is no such button.")
 
 
-def _asset(path: str, method: str, headers: Mapping[str, str]) -> HttpResponse:
-    if method not in {"GET", "HEAD"}:
-        return _page(405, b"", ("Allow", "GET, HEAD"))
-    asset = ASSETS[path]
+def _asset(asset: Asset, headers: Mapping[str, str]) -> HttpResponse:
     known = headers.get("if-none-match") == asset.tag
     extra = (*_HEADERS, _STORED, ("ETag", asset.tag))
     status, body = (304, b"") if known else (200, asset.body)

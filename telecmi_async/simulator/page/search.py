@@ -90,4 +90,4 @@ def list_view(
         classes="pager",
     )
     body = joined(above, search, table(shown, empty), pages if total > _PER_PAGE else None)
-    return PageView(title=title, place=place, body=body, typing=True)
+    return PageView(title=title, place=place, body=body, steady=True)

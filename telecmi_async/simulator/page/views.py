@@ -112,7 +112,7 @@ def faults(page: PageModel, _: Mapping[str, str]) -> PageView:
         ),
         section("Add a rule", _new_rule(page)),
     )
-    return PageView(title="Faults", place="faults", typing=True, body=body)
+    return PageView(title="Faults", place="faults", steady=True, body=body)
 
 
 def _options(options: SimulatorOptions) -> list[Html]:

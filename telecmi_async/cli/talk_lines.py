@@ -1,0 +1,74 @@
+"""Lines of a conversation: its time line, as a terminal or a file shows it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from telecmi_async.cli.output.screen import encodable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from telecmi_async.cli.output.terminal import Part, Terminal
+    from telecmi_async.simulator import Conversation, TalkEvent
+
+_LABEL: Final = 9
+_NARROWEST: Final = 20
+_WIDEST: Final = 100
+_STEPS: Final = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600)
+# Columns that the label of a time takes with some room.
+_ROOM: Final = 8
+# In place of a block and a dot where a terminal has no such letters.
+_PLAIN: Final = str.maketrans("█·", "#.")
+_STYLES: Final = {"callee": "yellow", "bot": "green"}
+
+
+def lane_lines(terminal: Terminal, talk: Conversation) -> Iterator[tuple[Part, ...]]:
+    """Yield an axis, a lane for each side, and a line of the bot's messages."""
+    columns = max(_NARROWEST, min(terminal.width - 1, _WIDEST) - _LABEL)
+    events = talk.timeline
+    step = next((step for step in _STEPS if talk.length / step * _ROOM <= columns), _STEPS[-1])
+    times = [n * step for n in range(int(talk.length // step) + 1)]
+    per_second = columns / talk.length
+    yield (" " * _LABEL + _placed(((at * per_second, f"{at} s") for at in times), columns),)
+    for who in ("callee", "bot"):
+        spoken = [(each.at, each.until) for each in events if each.what == who]
+        lane = "".join(
+            "█" if any(start <= at < end for start, end in spoken) else "·"
+            for at in ((n + 0.5) / per_second for n in range(columns))
+        )
+        yield (f"{who:<{_LABEL}}", (_letters(lane, terminal), _STYLES[who]))
+    marks = ((each.at * per_second, words) for each in events if (words := _words(each)))
+    yield (" " * _LABEL + _placed(marks, columns),)
+
+
+def _letters(lane: str, terminal: Terminal) -> str:
+    return lane if encodable("█·", terminal.stdout) == "█·" else lane.translate(_PLAIN)
+
+
+def _words(event: TalkEvent) -> str:
+    """Return what the bot sent besides audio, in a word."""
+    match event.what:
+        case "bot" | "callee" | "closed":
+            return ""
+        case "array":
+            return event.detail
+        case _:
+            return event.what
+
+
+def _placed(words: Iterable[tuple[float, str]], columns: int) -> str:
+    """Return words at their columns; what would not fit is moved to the left, or left out."""
+    line = ""
+    for at, word in words:
+        start = min(int(at), columns - len(word))
+        if not line or start > len(line):
+            line = f"{line:<{start}}{word}"
+    return line
+
+
+def event_lines_of(talk: Conversation) -> Iterator[str]:
+    """Yield each utterance and message, with its times."""
+    for each in talk.timeline:
+        until = f"to {each.until:5.2f}" if each.until > each.at else ""
+        yield f"  {each.at:5.2f} {until:<8} s  {each.what:<6}  {each.detail}".rstrip()
