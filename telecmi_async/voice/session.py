@@ -34,9 +34,8 @@ if TYPE_CHECKING:
     from telecmi_async.pcmo.actions import AnyAction
     from telecmi_async.pcmo.flow import FlowLike
     from telecmi_async.voice.chunks import AudioBytes
-    from telecmi_async.voice.reception import Admission
     from telecmi_async.voice.recording import Recording
-    from telecmi_async.voice.socket import StreamSocket
+    from telecmi_async.voice.socket import Admission, StreamSocket
 
 logger = logging.getLogger("telecmi_async")
 
@@ -90,12 +89,16 @@ class StreamSession:
     Example:
         A bot that greets, and echoes what it is told::
 
+            from telecmi_async.voice import Streams
+
+            streams = Streams("wss://voice.example.com/talk")
+
+
             @streams.on_stream
             async def talk(session):
                 await session.play(greeting)
                 async for pcm in session:
                     await session.play(pcm)
-
     """
 
     #: The call's reference, the same as its handle's.
@@ -183,7 +186,7 @@ class StreamSession:
         finally:
             self.end("the program ended", code=1001)
             if self.code == STALLED:
-                logger.warning("%r", self)
+                logger.warning("a stream is given up: %r", self)
             with anyio.move_on_after(_CLOSE, shield=True), suppress(Exception):
                 await self._socket.close(self.code)
 

@@ -33,8 +33,7 @@ if TYPE_CHECKING:
     from telecmi_async._internal.validators import Duration
     from telecmi_async.events import Event
     from telecmi_async.pcmo.actions import ListenMode
-    from telecmi_async.voice.reception import Admission
-    from telecmi_async.voice.socket import StreamSocket
+    from telecmi_async.voice.socket import Admission, StreamSocket
 
 #: An asynchronous function of one session.
 StreamHandler: TypeAlias = "Callable[[StreamSession], Awaitable[object]]"
@@ -222,9 +221,12 @@ class Streams:
         Args:
             path: The path that it asks for, with or without a query. It must not be logged.
         """
-        if self._handler is None:
+        counts = self._reception.counts
+        refused = counts["refused"]
+        admission = self._reception.admit(path)
+        if self._handler is None and counts["refused"] > refused:
             logger.error("a stream is refused: there is no handler (streams.on_stream)")
-        return self._reception.admit(path)
+        return admission
 
     async def serve(self, admission: Admission, socket: StreamSocket) -> None:
         """Serve an accepted WebSocket, from its admission to its close.
@@ -282,12 +284,13 @@ class Streams:
         handler = cast("StreamHandler", self._handler)
         try:
             await handler(session)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001  # what is no failure is raised again
             failure, rest = _split(error)
             if failure is not None and not (session.closed and _is_close(failure)):
                 self._reception.counts["failed"] += 1
-                what = f"the stream handler {name_of(handler)} failed on {session!r}"
-                log_failure(failure, what)
+                log_failure(
+                    failure, f"the stream handler {name_of(handler)} failed on {session!r}"
+                )
                 session.end("the handler failed", code=1011)
             if rest is not None:
                 raise rest from None

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from websockets.asyncio.server import Server
     from websockets.http11 import Request, Response
 
-    from telecmi_async.voice.reception import Admission
+    from telecmi_async.voice.socket import Admission
 
 _LARGEST_PORT: Final = 65_535
 # Times in seconds: of the handshake, between two pings, until a pong, and of the close.
@@ -138,6 +138,10 @@ async def serve_streams(
 
     Example:
         A program that serves one bot::
+
+            import asyncio
+
+            from telecmi_async.voice import Streams, serve_streams
 
             streams = Streams("wss://voice.example.com", secret="your-secret")
 

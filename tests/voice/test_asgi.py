@@ -143,6 +143,7 @@ async def test_a_send_that_fails_is_the_end_of_the_stream() -> None:
 
     streams = streams_for(handler)
     peer = AsgiPeer(path_for(streams))
+
     async def send(message: Any) -> None:
         if message["type"] != "websocket.accept":
             raise RuntimeError("Unexpected ASGI message")
@@ -153,6 +154,23 @@ async def test_a_send_that_fails_is_the_end_of_the_stream() -> None:
     await streams.asgi(peer.scope, receive, send)
 
     assert found == ["StreamClosed"]
+
+
+@pytest.mark.parametrize("path", ["", "/forged"])
+async def test_an_accept_that_fails_serves_nothing(path: str) -> None:
+    """A client that is gone in the middle of the handshake is no error, and no session."""
+    streams = streams_for(echo)
+    peer = AsgiPeer(path or path_for(streams))
+
+    async def send(message: Any) -> None:
+        raise OSError("the client is gone")
+
+    async def receive() -> Any:
+        return peer._frames.pop(0)
+
+    await streams.asgi(peer.scope, receive, send)
+
+    assert streams.counts == StreamCounts(forged=bool(path))
 
 
 async def test_a_server_s_lifespan_closes_the_streams() -> None:
@@ -230,7 +248,7 @@ async def served(app: Any) -> AsyncIterator[str]:
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.parametrize("framework", [bare, starlette, litestar])
 async def test_a_real_server_logs_no_code(framework: Any) -> None:
-    """uvicorn at its most talkative writes no code of an accepted or a refused connection."""
+    """Uvicorn at its most talkative writes no code of an accepted or a refused connection."""
     log = io.StringIO()
     handler = logging.StreamHandler(log)
     for name in ("uvicorn", "uvicorn.access", "uvicorn.asgi", "uvicorn.error", "asyncio"):

@@ -7,7 +7,6 @@ import pickle
 from typing import TYPE_CHECKING, Any
 
 import anyio
-import attrs
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -25,7 +24,9 @@ pytestmark = pytest.mark.anyio
 
 REFERENCE = "tcm_" + "a2" * 13
 LEG = "c1a2b3c4-0000-4000-8000-00000000abcd"
-INBOUND = parse_event({"action": "inbound", "cmiuuid": LEG, "from": "19170000001", "to": "19170000000"})
+INBOUND = parse_event(
+    {"action": "inbound", "cmiuuid": LEG, "from": "19170000001", "to": "19170000000"}
+)
 
 
 async def listen(session: StreamSession) -> None:
@@ -116,7 +117,7 @@ async def test_an_inbound_call_has_an_address_of_its_own() -> None:
         (8_000, LEG),
         (16_000, LEG),
     ]
-    assert admitted[0] and admitted[1] and admitted[0].reference != admitted[1].reference
+    assert len({each and each.reference for each in admitted}) == 2
     assert LEG not in repr((first, admitted)) + path_of(first)
     assert path_of(first).split("/")[-2].split(".")[1] not in repr(first)
 
@@ -167,10 +168,9 @@ async def test_the_event_of_an_inbound_call_is_the_session_s() -> None:
 async def test_a_call_of_this_account_keeps_its_reference() -> None:
     """An event of a call that was placed with a reference leads to the same call."""
     streams = streams_for(listen)
-    event = attrs.evolve(
-        INBOUND,
-        cmiuuid=None,
-        extra_params={"tcm_reference": streams.calls.account().sign(REFERENCE)},
+    signed = streams.calls.account().sign(REFERENCE)
+    event = parse_event(
+        {"type": "event", "status": "answered", "extra_params": {"tcm_reference": signed}}
     )
 
     assert streams.admit(path_of(streams.answer(event))) == Admission(REFERENCE, 8_000)
@@ -259,8 +259,10 @@ async def test_without_a_handler_all_are_refused(caplog: pytest.LogCaptureFixtur
     """A genuine connection is refused and counted, and an error is logged."""
     streams = streams_for()
 
+    assert streams.admit("/forged") is None
+    assert caplog.text == ""
     assert streams.admit(path_for(streams)) is None
-    assert streams.counts == StreamCounts(refused=1)
+    assert streams.counts == StreamCounts(forged=1, refused=1)
     assert "on_stream" in caplog.text
 
 
