@@ -14,8 +14,10 @@
     ├── CallOutcomeUnknown            no trustworthy answer came: .reference .cause
     ├── CallPending (RuntimeError)    TeleCMI has not answered yet
     ├── ConfigurationError (ValueError)   the service was set up wrongly
+    ├── InvalidAudio (ValueError)     audio that cannot be played
     ├── RequestFailed                 a look-up or a command to a call failed: .status .code
     ├── ServiceClosed                 the service takes no more calls
+    ├── StreamClosed                  the WebSocket of a call's audio is closed
     ├── StoreError                    a store of events or a ledger cannot be reached
     │   └── LedgerLost                the ledger is damaged, or another one than before
     ├── WaitTimeout (TimeoutError)    the awaited event did not come in time
@@ -48,6 +50,7 @@ __all__ = [
     "CallPending",
     "CallRejected",
     "ConfigurationError",
+    "InvalidAudio",
     "InvalidCall",
     "LedgerLost",
     "MissingProperty",
@@ -56,6 +59,7 @@ __all__ = [
     "RequestFailed",
     "ServiceClosed",
     "StoreError",
+    "StreamClosed",
     "TelecmiError",
     "WaitTimeout",
     "WebhookError",
@@ -237,6 +241,24 @@ class CallPending(TelecmiError, RuntimeError):
 
 class ConfigurationError(TelecmiError, ValueError):
     """The service was set up with a value that cannot work; the message names it."""
+
+
+class InvalidAudio(TelecmiError, ValueError):
+    """Audio that cannot be played: of another type, damaged, or in an unknown format.
+
+    It says nothing about any call's outcome, so ``safe_to_redial`` is False.
+    """
+
+    safe_to_redial = False
+
+
+class StreamClosed(TelecmiError):
+    """The WebSocket that carries a call's audio is closed; the message says why.
+
+    The call may go on, so ``safe_to_redial`` is False.
+    """
+
+    safe_to_redial = False
 
 
 class ServiceClosed(TelecmiError):

@@ -45,13 +45,14 @@ LAYERS: list[set[str]] = [
     {"ledger"},
     {"calls"},
     {"service"},
+    {"voice"},
     {"campaigns"},
     {"simulator", "telemetry"},
     {"cli", "notebook", "testing"},
     {"__main__"},
 ]
 # Rooms that users of the core do not load: lower rooms may not import them, even in functions.
-EDGES = {"__main__", "cli", "notebook", "simulator", "telemetry", "testing"}
+EDGES = {"__main__", "cli", "notebook", "simulator", "telemetry", "testing", "voice"}
 # Each foreign library and the only files that may import it.
 HOMES: dict[str, set[str]] = {
     "cattrs": {"pcmo"},
@@ -145,13 +146,13 @@ def ids(path: Path) -> str:
 
 
 def test_the_root_stays_small() -> None:
-    """At the root are the door, at most six modules, and at most sixteen rooms."""
+    """At the root are the door, at most six modules, and at most seventeen rooms."""
     names = {module.relative_to(PACKAGE).parts for module in INSIDE}
     modules = {parts[0] for parts in names if len(parts) == 1} - {"__main__.py"}
     folders = {parts[0] for parts in names if len(parts) > 1}
 
     assert len(modules) <= 6
-    assert len(folders) <= 16
+    assert len(folders) <= 17
 
 
 def test_every_room_has_its_layer() -> None:

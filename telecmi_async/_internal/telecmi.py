@@ -73,3 +73,8 @@ REFERENCE_PREFIX: Final = "tcm_"
 REFERENCE_PATTERN: Final = r"(tcm_[a-z2-7]{26})\.([a-z2-7]{26})"
 #: What the key of that code is derived for: the message of an HMAC with the account's secret.
 REFERENCE_PURPOSE: Final = b"telecmi_async: reference of a call"
+
+# --- the address of a stream ------------------------------------------------------------
+
+#: The last part of a ``ws_url`` that stands for the call's signed reference.
+STREAM_PLACEHOLDER: Final = "tcm_call"

@@ -112,6 +112,12 @@ class CallHandle(Coroutine[Any, Any, "CallHandle"]):
         # The waits that event loops drive by `send`, one for each task; made on first use.
         self._waits: WeakKeyDictionary[object, Coroutine[Any, Any, CallHandle]] | None = None
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, CallHandle) and other._call is self._call
+
+    def __hash__(self) -> int:
+        return hash(self._call)
+
     def __await__(self) -> Generator[Any, Any, CallHandle]:
         return self._outcome().__await__()
 

@@ -122,10 +122,14 @@ class References:
         It is found as well where TeleCMI returns ``extra_params`` as text instead of JSON.
         """
         for found in _SIGNED.finditer(_text_of(event)):
-            reference, code = found.groups()
-            if hmac.compare_digest(code, self._code(reference)):
-                return reference
+            if self.is_signed(found[0]):
+                return found[1]
         return None
+
+    def is_signed(self, signed: str) -> bool:
+        """Return whether a reference with a code has the code that belongs to it."""
+        reference, _, code = signed.partition(".")
+        return hmac.compare_digest(code.encode(), self._code(reference).encode())
 
     def _code(self, reference: str) -> str:
         return _base32(hmac.digest(self._key, reference.encode(), "sha256")[:_BYTES])

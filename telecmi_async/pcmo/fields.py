@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from telecmi_async._internal.messages import mask_in, shown
+from telecmi_async._internal.telecmi import REFERENCE_PREFIX
 from telecmi_async._internal.validators import must_be, one_of
 from telecmi_async.errors import InvalidCall
 from telecmi_async.phone import parse_number
@@ -29,8 +30,11 @@ CallFieldValidator: TypeAlias = Callable[[object, CallField, object], None]
 
 _LARGEST = 2**31 - 1
 _LONGEST_REPR = 200
-# A part of a path that is a secret token, as in a webhook's URL.
-_TOKEN_IN_A_URL = re.compile(r"(?<=/)[\w~%-]{22,}(?=[/?#'\"]|$)")
+# A part of a path that is a secret token, as in a webhook's URL; or the code of a call's signed
+# reference, as in a stream's.
+_TOKEN_IN_A_URL = re.compile(
+    rf"(?<=/)[\w~%-]{{22,}}(?=[/?#'\"]|$)|(?<={REFERENCE_PREFIX}\w{{26}}\.)\w{{26}}"
+)
 _SURROGATE = "\ud800-\udfff"
 _NOT_IN_TEXT = re.compile(f"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f{_SURROGATE}]")
 _NOT_IN_A_TOKEN = re.compile(f"[\x00-\x1f\x7f-\x9f{_SURROGATE}]")

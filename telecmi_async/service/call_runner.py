@@ -19,7 +19,7 @@ from telecmi_async._internal.event_loop import clock_of, is_closed
 from telecmi_async._internal.secrets import RequestBody, log_failure
 from telecmi_async._internal.telecmi import REFERENCE_FIELD, TRACE_FIELD
 from telecmi_async.calls.call import Call
-from telecmi_async.calls.encoding import encode_request
+from telecmi_async.calls.encoding import encode_request, is_streamed
 from telecmi_async.calls.handle import CallHandle
 from telecmi_async.calls.placement import Permit, PlacementJob
 from telecmi_async.calls.retry import RetryPolicy
@@ -194,8 +194,19 @@ class CallRunner:
             params[REFERENCE_FIELD] = parts.references.sign(call.reference)
             if trace is not None:
                 params[TRACE_FIELD] = trace
+        streamed_as = ""
+        if is_streamed(request):
+            streamed_as = parts.references.sign(call.reference)
+            if settings.streams is not None:
+                settings.streams.expect(call)
         body = RequestBody(
-            encode_request(request, settings.credentials, from_=from_, more_params=params)
+            encode_request(
+                request,
+                settings.credentials,
+                from_=from_,
+                more_params=params,
+                streamed_as=streamed_as,
+            )
         )
         if parts.tracker is not None:
             parts.tracker.follow(call)

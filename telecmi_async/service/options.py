@@ -41,6 +41,10 @@ if TYPE_CHECKING:
     import httpx
 
     from telecmi_async._internal.validators import Duration
+    from telecmi_async.calls.streamed_calls import (  # noqa: TC004  # its annotation is never evaluated
+        CallStreams,
+        StreamedCalls,
+    )
     from telecmi_async.ledger import IdempotencyKeys, Ledger  # noqa: TC004  # its annotation is never evaluated
     from telecmi_async.observer import Observer
     from telecmi_async.pacing.shared import SharedLimits  # noqa: TC004  # its annotation is never evaluated
@@ -73,6 +77,7 @@ class Options(TypedDict, total=False):
     key_lifetime: Duration
     limits: SharedLimits | None
     observer: Observer | None
+    streams: CallStreams | None
 
 
 def _caller_id(value: Number | None) -> int | None:
@@ -155,6 +160,17 @@ def _check_limits(settings: ServiceSettings, _: object, limits: SharedLimits | N
         )
 
 
+def _streams(value: CallStreams | None) -> StreamedCalls | None:
+    if value is None:
+        return None
+    from telecmi_async.calls.streamed_calls import StreamedCalls  # noqa: PLC0415  # a service without streams starts faster
+
+    calls: object = getattr(value, "calls", None)
+    if not isinstance(calls, StreamedCalls) or isinstance(value, type):
+        raise ConfigurationError(f"streams must be Streams(url), not {kind_of(value)}")
+    return calls
+
+
 def _seed(value: int | str | None) -> str:
     if value is None:
         return os.urandom(8).hex()
@@ -181,6 +197,7 @@ class ServiceSettings:
     key_lifetime: float = attrs.field(converter=_lifetime)
     limits: SharedLimits | None = attrs.field(converter=_shared_limits, validator=_check_limits)
     notify: Notifier | None = attrs.field(converter=notifier_of)
+    streams: StreamedCalls | None = attrs.field(converter=_streams)
 
     @property
     def signed(self) -> bool:

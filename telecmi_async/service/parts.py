@@ -101,6 +101,8 @@ def build_parts(
     _load_modules()
     secret, limit = settings.credentials.secret, settings.rate
     redact, references = Redactor(secret), References(secret)
+    if settings.streams is not None:
+        settings.streams.check_references(references)
     tasks = TaskRunner(redact)
     transport = HttpxTransport(
         _open_client(settings, ssl_context) if http_client is None else http_client,

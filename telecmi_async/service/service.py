@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from telecmi_async.calls.call import Call
     from telecmi_async.calls.request import CallRequest
     from telecmi_async.calls.retry import RetryPolicy
+    from telecmi_async.calls.streamed_calls import CallStreams
     from telecmi_async.ledger import IdempotencyKeys, Ledger
     from telecmi_async.observer import Observer
     from telecmi_async.pacing.rate_limit import RateLimit
@@ -90,6 +91,7 @@ class CallService:
             the limits fail, calls end as `NotSent`. You close them, after the service.
         observer: Is called as calls go on, for metrics and traces:
             `telecmi_async.telemetry.OpenTelemetryObserver`, or one of yours.
+        streams: `telecmi_async.voice.Streams`, which then know this account's calls.
 
     Raises:
         ConfigurationError: A value is invalid; the message names it.
@@ -115,6 +117,7 @@ class CallService:
         key_lifetime: Duration = 7 * 86_400.0,
         limits: SharedLimits | None = None,
         observer: Observer | None = None,
+        streams: CallStreams | None = None,
     ) -> None:
         from telecmi_async.service.call_runner import CallRunner  # noqa: PLC0415  # see above
         from telecmi_async.service.options import ServiceSettings  # noqa: PLC0415  # see above
@@ -137,6 +140,7 @@ class CallService:
             key_lifetime=key_lifetime,
             limits=limits,
             notify=observer,
+            streams=streams,
         )
         self._parts = build_parts(self._settings, http_client, ssl_context)
         self._runner = CallRunner(self._settings, self._parts)

@@ -14,6 +14,7 @@ from weakref import WeakValueDictionary
 
 from telecmi_async._internal.seams import check_instance
 from telecmi_async._internal.secrets import HIDDEN
+from telecmi_async._internal.telecmi import REFERENCE_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -23,8 +24,11 @@ WEB_LOGS: Final = (
     "aiohttp.access", "aiohttp.server", "asyncio", "django.request", "django.server",
     "granian.access", "gunicorn.access", "gunicorn.error", "hypercorn.access",
     "hypercorn.error", "uvicorn.access", "uvicorn.asgi", "uvicorn.error",
+    "websockets.server",
 )  # fmt: skip
 
+# A call's reference with its code, as in the addresses of streams.
+_SIGNED: Final = re.compile(rf"({REFERENCE_PREFIX}[a-z2-7]{{26}}(?:\.|%2[Ee]))[a-z2-7]{{26}}")
 # A word of a token's letters, some of which may be percent-encoded, even several times.
 _WORD: Final = re.compile(r"[A-Za-z0-9_~%-]{22,}")
 _ENCODED: Final = "%"
@@ -53,7 +57,9 @@ def hide(tokens: Sequence[str]) -> list[HiddenToken]:
 
 
 def without_tokens(text: str) -> str:
-    """Return a text without the tokens of this process's receivers, however they are spelt."""
+    """Return a text without this process's tokens, however spelt, and without codes of calls."""
+    if REFERENCE_PREFIX in text:
+        text = _SIGNED.sub(rf"\1{HIDDEN}", text)
     return _WORD.sub(_without_token, text)
 
 

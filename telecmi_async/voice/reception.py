@@ -1,0 +1,156 @@
+"""Reception: which connections are admitted, by their address, and which call each is of.
+
+An address ends in ``/8000/tcm_….code``: the sample rate, and the reference of its call with a code
+that only the account's secret gives (`telecmi_async.events.reference`). An inbound call's is
+followed by TeleCMI's id of its leg, encrypted together with the reference. So any process that has
+the secret knows the call of a connection, and nothing else of an address is trusted.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, OrderedDict
+from typing import TYPE_CHECKING, Final
+
+from attrs import field, frozen
+
+from telecmi_async._internal.telecmi import REFERENCE_PATTERN
+from telecmi_async.events.reference import new_reference
+
+if TYPE_CHECKING:
+    from telecmi_async.calls.streamed_calls import StreamedCalls
+    from telecmi_async.events import Event
+    from telecmi_async.voice.session import StreamSession
+
+_ADDRESS: Final = re.compile(
+    rf"/(?P<rate>8000|16000)/(?P<signed>{REFERENCE_PATTERN})(?:/(?P<sealed>[\w-]{{1,600}}))?/?\Z",
+    re.ASCII,
+)
+_LONGEST: Final = 2_000
+# How many connections a call may make, one after another.
+_CONNECTIONS: Final = 8
+# Of so many calls are connections counted, and inbound events kept.
+_REMEMBERED: Final = 10_000
+_INBOUND: Final = 1_000
+
+
+@frozen
+class Admission:
+    """A connection whose address is genuine.
+
+    Args:
+        reference: The reference of its call.
+        rate: Samples a second.
+        cmiuuid: TeleCMI's id of an inbound call's leg.
+    """
+
+    reference: str
+    rate: int
+    cmiuuid: str | None = field(default=None, repr=False)
+
+
+@frozen(kw_only=True)
+class StreamCounts:
+    """What became of the connections so far.
+
+    Args:
+        connected: Connections that were served.
+        forged: Connections without a genuine address, which were refused.
+        refused: Genuine ones that were refused: there are ``max_sessions``, its call had eight,
+            there is no handler, or the streams are closed.
+        replaced: Sessions that ended because their call connected again.
+        stalled: Sessions that ended because TeleCMI neither sent nor read for too long.
+        failed: Sessions whose handler failed.
+    """
+
+    connected: int = 0
+    forged: int = 0
+    refused: int = 0
+    replaced: int = 0
+    stalled: int = 0
+    failed: int = 0
+
+
+class Reception:
+    """Admits connections, and keeps the sessions that are open, one for each call."""
+
+    def __init__(self, calls: StreamedCalls, *, max_sessions: int) -> None:
+        self.counts: Counter[str] = Counter()
+        #: Whether there is a handler, and whether the streams are closed.
+        self.ready = self.closed = False
+        #: The open sessions by reference.
+        self.sessions: dict[str, StreamSession] = {}
+        self._calls = calls
+        self._max_sessions = max_sessions
+        self._connections: OrderedDict[str, int] = OrderedDict()
+        self._inbound: OrderedDict[str, Event] = OrderedDict()
+
+    def address_for(self, event: Event) -> str:
+        """Return the end of the address, without rate, at which an event's call connects."""
+        account = self._calls.account()
+        reference = account.find(event) or new_reference()
+        self._inbound[reference] = event
+        if len(self._inbound) > _INBOUND:
+            self._inbound.popitem(last=False)
+        signed = account.sign(reference)
+        if event.cmiuuid is None:
+            return signed
+        return f"{signed}/{account.encrypt(f'{reference} {event.cmiuuid}')}"
+
+    def inbound(self, reference: str) -> Event | None:
+        """Return the event of the inbound call with this reference, if it was answered here."""
+        return self._inbound.get(reference)
+
+    def admit(self, path: str) -> Admission | None:
+        """Return the connection that asks for this path, or None if it is to be refused."""
+        admission = self._read(path)
+        if admission is None:
+            self.counts["forged"] += 1
+        elif not self.may_enter(admission):
+            self.counts["refused"] += 1
+        else:
+            return admission
+        return None
+
+    def _read(self, path: str) -> Admission | None:
+        path = path.partition("?")[0]
+        found = None if len(path) > _LONGEST else _ADDRESS.search(path)
+        if found is None:
+            return None
+        account = self._calls.account_of(found["signed"])
+        if account is None:
+            return None
+        reference, cmiuuid = found[3], None
+        if (sealed := found["sealed"]) is not None:
+            named, _, cmiuuid = (account.decrypt(sealed) or "").partition(" ")
+            if named != reference:
+                return None
+        return Admission(reference, int(found["rate"]), cmiuuid)
+
+    def may_enter(self, admission: Admission) -> bool:
+        """Return whether there is room for a connection."""
+        reference = admission.reference
+        return (
+            self.ready
+            and not self.closed
+            and self._connections.get(reference, 0) < _CONNECTIONS
+            and (reference in self.sessions or len(self.sessions) < self._max_sessions)
+        )
+
+    def enter(self, session: StreamSession) -> None:
+        """Keep a session; an open one of the same call ends, since TeleCMI connects again."""
+        reference = session.reference
+        self.counts["connected"] += 1
+        self._connections[reference] = self._connections.get(reference, 0) + 1
+        self._connections.move_to_end(reference)
+        if len(self._connections) > _REMEMBERED:
+            self._connections.popitem(last=False)
+        if (old := self.sessions.pop(reference, None)) is not None:
+            self.counts["replaced"] += 1
+            old.end("another connection of its call replaced it")
+        self.sessions[reference] = session
+
+    def leave(self, session: StreamSession) -> None:
+        """Forget a session."""
+        if self.sessions.get(session.reference) is session:
+            del self.sessions[session.reference]

@@ -1,0 +1,30 @@
+"""Stream socket: what a session needs of a WebSocket, whoever serves it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class StreamSocket(Protocol):
+    """An accepted WebSocket.
+
+    One task receives while another sends; no two tasks do the same. Any wait may be cancelled.
+    An implementer must keep no more than a few frames that were not received or not sent: `send`
+    waits while the peer reads too slowly. Its session gives up after a time-out.
+    """
+
+    async def receive(self) -> bytes | str | None:
+        """Return the next frame, or None once the WebSocket is closed, for whatever reason."""
+        ...
+
+    async def send(self, text: str) -> None:
+        """Send a text frame.
+
+        Raises:
+            Exception: Any, if the WebSocket is closed.
+        """
+        ...
+
+    async def close(self, code: int = 1000) -> None:
+        """Close the WebSocket; it may be closed already."""
+        ...
