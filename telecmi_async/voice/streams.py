@@ -285,7 +285,7 @@ class Streams:
         except BaseException as error:
             if not is_failure(error):
                 raise
-            if session.closed and isinstance(error, StreamClosed):
+            if session.closed and _is_only_closed(error):
                 return
             self._reception.counts["failed"] += 1
             log_failure(error, f"the stream handler {name_of(handler)} failed on {session!r}")
@@ -340,6 +340,13 @@ class _Run:
         self.handler = anyio.CancelScope()
         self.closed = anyio.Event()
         self.over = anyio.Event()
+
+
+def _is_only_closed(error: BaseException) -> bool:
+    """Return whether a handler noticed the end of its stream, and nothing else went wrong."""
+    if isinstance(error, BaseExceptionGroup):  # of the handler's own task group
+        return all(map(_is_only_closed, error.exceptions))
+    return isinstance(error, StreamClosed)
 
 
 def _seconds(name: str, value: Duration) -> float:
