@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         CallPending,
         CallRejected,
         ConfigurationError,
+        InvalidAudio,
         InvalidCall,
         LedgerLost,
         MissingProperty,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
         RequestFailed,
         ServiceClosed,
         StoreError,
+        StreamClosed,
         TelecmiError,
         WaitTimeout,
         WebhookError,
@@ -88,6 +90,7 @@ __all__ = [
     "Flow",
     "Hangup",
     "Input",
+    "InvalidAudio",
     "InvalidCall",
     "LedgerLost",
     "MissingProperty",
@@ -111,6 +114,7 @@ __all__ = [
     "Speak",
     "StoreError",
     "Stream",
+    "StreamClosed",
     "TelecmiError",
     "Timeouts",
     "WaitTimeout",
@@ -130,9 +134,9 @@ _MODULES: Final = {
     "calls.state": "CallStatus",
     "errors": (
         "AuthenticationError CallCancelled CallNotPlaced CallOutcomeUnknown CallPending "
-        "CallRejected ConfigurationError InvalidCall LedgerLost MissingProperty NotSent "
-        "RateLimited RequestFailed ServiceClosed StoreError TelecmiError WaitTimeout "
-        "WebhookError WrongEventLoop"
+        "CallRejected ConfigurationError InvalidAudio InvalidCall LedgerLost MissingProperty "
+        "NotSent RateLimited RequestFailed ServiceClosed StoreError StreamClosed TelecmiError "
+        "WaitTimeout WebhookError WrongEventLoop"
     ),
     "events.receiver": "Receiver",
     "pacing.rate_limit": "RateLimit",

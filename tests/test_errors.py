@@ -33,9 +33,11 @@ EXAMPLES: list[errors.TelecmiError] = [
     ),
     errors.CallPending("not yet"),
     errors.ConfigurationError("app_id must be a number"),
+    errors.InvalidAudio("odd"),
     errors.RequestFailed("not found", status=200, code=404),
     errors.ServiceClosed("closed"),
     errors.StoreError("connection refused"),
+    errors.StreamClosed("the far end closed the stream"),
     errors.LedgerLost("the ledger failed: it is damaged"),
     errors.WaitTimeout("not over after 5 s"),
     errors.WebhookError("must be a JSON object"),
@@ -109,14 +111,16 @@ def test_an_error_survives_pickling_and_copying(
 
 
 @pytest.mark.parametrize("error", EXAMPLES, ids=repr)
-def test_only_five_errors_make_redialling_a_risk(error: errors.TelecmiError) -> None:
+def test_only_seven_errors_make_redialling_a_risk(error: errors.TelecmiError) -> None:
     """An error is unsafe to redial only if a phone may have rung or it is about no placing."""
     risky = isinstance(
         error,
         errors.CallOutcomeUnknown
         | errors.CallPending
+        | errors.InvalidAudio
         | errors.LedgerLost
         | errors.RequestFailed
+        | errors.StreamClosed
         | errors.WaitTimeout,
     )
 

@@ -17,15 +17,17 @@ __all__ = [
 ]
 
 _MODULES: Final = {
+    "playout": "Heard",
     "reception": "Admission StreamCounts",
-    "session": "Heard StreamSession",
+    "session": "StreamSession",
     "socket": "StreamSocket",
     "streams": "StreamHandler Streams",
 }
 
 if TYPE_CHECKING:
+    from telecmi_async.voice.playout import Heard
     from telecmi_async.voice.reception import Admission, StreamCounts
-    from telecmi_async.voice.session import Heard, StreamSession
+    from telecmi_async.voice.session import StreamSession
     from telecmi_async.voice.socket import StreamSocket
     from telecmi_async.voice.streams import StreamHandler, Streams
 else:  # hidden from type checkers, or they would accept any name

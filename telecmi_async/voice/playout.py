@@ -10,9 +10,31 @@ from __future__ import annotations
 import math
 from typing import Final
 
+from attrs import frozen
+
 #: How far audio is sent ahead of what is heard, in seconds. It is what an interruption has to
 #: undo, and bridges pauses of the network.
 AHEAD: Final = 0.4
+
+
+@frozen
+class Heard:
+    """How much of a `StreamSession.play` was heard: an estimate, as nothing acknowledges it.
+
+    Args:
+        seconds: How much audio was heard.
+        offered: How much there was: of an iterator, what it had yielded by then.
+        interrupted: Whether `StreamSession.interrupt` ended it.
+    """
+
+    seconds: float
+    offered: float
+    interrupted: bool
+
+    @property
+    def complete(self) -> bool:
+        """Whether it was heard to its end."""
+        return not self.interrupted
 
 
 class Clip:

@@ -92,6 +92,6 @@ def flow_message(actions: FlowLike) -> str:
             raise InvalidCall(
                 f'TeleCMI does not run "{action.action}" within a stream: put it after the '
                 "stream in the call's flow",
-                path=f"[{i}]",
+                path=f"pcmo[{i}]",
             )
     return encode_pcmo(flow).decode()

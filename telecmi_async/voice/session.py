@@ -22,7 +22,7 @@ from telecmi_async.pcmo.actions import Bridge, Hangup
 from telecmi_async.voice import protocol
 from telecmi_async.voice.chunks import AudioSource
 from telecmi_async.voice.inbox import AudioInbox
-from telecmi_async.voice.playout import Clip, Playout
+from telecmi_async.voice.playout import Clip, Heard, Playout
 from telecmi_async.voice.recording import record_stereo
 
 if TYPE_CHECKING:
@@ -51,26 +51,6 @@ _WAY: Final = 0.2
 # How long TeleCMI may take to close the stream after a hang-up, and a WebSocket to be closed.
 _HANG_UP: Final = 5.0
 _CLOSE: Final = 2.0
-
-
-@frozen
-class Heard:
-    """How much of a `StreamSession.play` was heard: an estimate, as nothing acknowledges it.
-
-    Args:
-        seconds: How much audio was heard.
-        offered: How much there was: of an iterator, what it had yielded by then.
-        interrupted: Whether `StreamSession.interrupt` ended it.
-    """
-
-    seconds: float
-    offered: float
-    interrupted: bool
-
-    @property
-    def complete(self) -> bool:
-        """Whether it was heard to its end."""
-        return not self.interrupted
 
 
 _NOTHING: Final = Heard(0.0, 0.0, interrupted=False)
@@ -312,7 +292,8 @@ class StreamSession:
                 await self._socket.send(message)
             except Exception as error:  # noqa: BLE001  # each server raises another one
                 self.end(f"the far end closed the stream ({type(error).__name__})")
-        self._write_limit = None
+            finally:
+                self._write_limit = None
         if limit.cancelled_caught:
             self.end("the far end does not read what it is sent", code=STALLED)
         self._check_open()

@@ -283,13 +283,14 @@ class Streams:
         try:
             await handler(session)
         except BaseException as error:
-            if not is_failure(error):
-                raise
-            if session.closed and _is_only_closed(error):
-                return
-            self._reception.counts["failed"] += 1
-            log_failure(error, f"the stream handler {name_of(handler)} failed on {session!r}")
-            session.end("the handler failed", code=1011)
+            failure, rest = _split(error)
+            if failure is not None and not (session.closed and _is_close(failure)):
+                self._reception.counts["failed"] += 1
+                what = f"the stream handler {name_of(handler)} failed on {session!r}"
+                log_failure(failure, what)
+                session.end("the handler failed", code=1011)
+            if rest is not None:
+                raise rest from None
 
     # -- shutdown
 
@@ -342,10 +343,19 @@ class _Run:
         self.over = anyio.Event()
 
 
-def _is_only_closed(error: BaseException) -> bool:
-    """Return whether a handler noticed the end of its stream, and nothing else went wrong."""
-    if isinstance(error, BaseExceptionGroup):  # of the handler's own task group
-        return all(map(_is_only_closed, error.exceptions))
+def _split(
+    error: BaseException,
+) -> tuple[BaseException | None, BaseException | None]:
+    """Return the failure in what a handler raised, and the cancellation or interrupt in it."""
+    if isinstance(error, BaseExceptionGroup):
+        return error.split(Exception)
+    return (error, None) if is_failure(error) else (None, error)
+
+
+def _is_close(error: BaseException) -> bool:
+    """Return whether an error, or each in a group, is that the stream was closed."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(map(_is_close, error.exceptions))
     return isinstance(error, StreamClosed)
 
 
