@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 import anyio
 from attrs import field, frozen
 
-from telecmi_async import Hangup, Play
-from telecmi_async.errors import StreamClosed
+from telecmi_async import Hangup, Play, Receiver, StreamClosed
+from telecmi_async.events.receiver import new_token
 from telecmi_async.simulator import Callee, Conversation, Silence, Simulator, Tone
 from telecmi_async.voice import Heard, Streams
 
@@ -76,7 +76,7 @@ class Dialogue:
     @classmethod
     def of(cls, seed: int) -> Dialogue:
         """Return the dialogue of a seed."""
-        draw = random.Random(seed)  # noqa: S311  # repeatable
+        draw = random.Random(seed)
         sentences = [
             Sentence(
                 number,
@@ -120,8 +120,6 @@ class Held:
     conversation: Conversation
     #: Sentences that were said to their end or to an interruption, with the session's estimate.
     said: list[tuple[Sentence, Heard]]
-    #: When interruptions began, in the event loop's time: not compared with the conversation's.
-    interruptions: list[float]
     levels: array[int] = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -170,47 +168,42 @@ class Held:
 async def hold(dialogue: Dialogue) -> Held:
     """Let a call with this dialogue take place."""
     said: list[tuple[Sentence, Heard]] = []
-    interruptions: list[float] = []
     streams = Streams(URL)
-    bot = _Bot(dialogue, said, interruptions)
+    bot = _Bot(dialogue, said)
     streams.on_stream(bot.talk)
     simulator = Simulator(
         seed=dialogue.seed,
         callees={TO: dialogue.callee},
-        streams=partial(late, streams.asgi, random.Random(dialogue.seed)),  # noqa: S311  # repeatable
+        streams=partial(late, streams.asgi, random.Random(dialogue.seed)),
     )
-    async with simulator.service(from_=FROM, streams=streams) as service, streams:
+    async with simulator.service(
+        from_=FROM, events=Receiver(new_token()), streams=streams
+    ) as service:
         call = await service.make_call(to=TO, pcmo=streams.flow(rate=dialogue.rate))
         truth = simulator.call(call.request_id)
         with anyio.fail_after(600):
-            while not (truth.heard.frames or truth.over):
-                await anyio.sleep(0.1)
+            await bot.begun.wait()
             at = 0.0
             for after, seconds in dialogue.words:
                 await anyio.sleep(after - at)
                 truth.voice.say(Tone(seconds))
                 at = after
-            while not truth.over:
-                await anyio.sleep(0.5)
-    return Held(dialogue, truth.heard, said, interruptions)
+            await call.ended()
+    return Held(dialogue, truth.heard, said)
 
 
 class _Bot:
     """A bot that says its sentences, and stops when the callee speaks."""
 
-    def __init__(
-        self,
-        dialogue: Dialogue,
-        said: list[tuple[Sentence, Heard]],
-        interruptions: list[float],
-    ) -> None:
+    def __init__(self, dialogue: Dialogue, said: list[tuple[Sentence, Heard]]) -> None:
         self._plan = dialogue
         self._said = said
-        self._interruptions = interruptions
+        self.begun = anyio.Event()
         self._speaking = False
-        self._draw = random.Random(-dialogue.seed)  # noqa: S311  # repeatable
+        self._draw = random.Random(-dialogue.seed)
 
     async def talk(self, session: StreamSession) -> None:
+        self.begun.set()
         *first, goodbye = self._plan.sentences
         with suppress(StreamClosed):
             async with anyio.create_task_group() as tasks:
@@ -271,7 +264,6 @@ class _Bot:
             audible = max(memoryview(pcm).cast("h")) > _STEP
             spoken = spoken + len(pcm) / 2 / session.rate if audible else 0.0
             if self._speaking and spoken > self._plan.notices:
-                self._interruptions.append(anyio.current_time())
                 await session.interrupt()
                 spoken = 0.0
 

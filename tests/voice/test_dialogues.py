@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from telecmi_async.voice import StreamSession
 
 #: How many random dialogues are held; ``nox -s crash`` asks for 1,000.
-DIALOGUES = int(os.environ.get("DIALOGUES", "12"))
+DIALOGUES = int(os.environ.get("DIALOGUES", "8"))
 #: How often the same one is held for its trace to be compared; 100 there.
 REPEATS = int(os.environ.get("DIALOGUE_REPEATS", "3"))
 BACKENDS: tuple[Backend, ...] = ("asyncio", "trio")
