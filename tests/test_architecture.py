@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import telecmi_async
-from telecmi_async import calls, events, http_server, pacing, pcmo, service, testing
+from telecmi_async import calls, events, http_server, pacing, pcmo, service, testing, voice
 from telecmi_async.events import store
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ HOMES: dict[str, set[str]] = {
     "httptools": {"wire"},
     "httpx": {"simulator", "wire"},
     "matplotlib": {"notebook"},
+    "numpy": {"voice"},
     "opentelemetry": {"cli", "telemetry"},
     "pandas": {"notebook"},
     "polars": {"notebook"},
@@ -70,8 +71,11 @@ HOMES: dict[str, set[str]] = {
     "pytest_asyncio": {"testing"},
     "redis": {"_internal"},
     "rich": {"cli"},
+    "soundfile": {"voice"},
+    "soxr": {"voice"},
     "tenacity": {"calls"},
     "trio": {"testing"},
+    "websockets": {"voice"},
 }
 RUNTIME = {"anyio", "attrs", "cattrs", "h11", "httptools", "httpx", "sniffio", "tenacity"}
 
@@ -311,8 +315,9 @@ def test_the_package_loads_only_what_it_needs() -> None:
 
     assert {name.split(".")[0] for name in loaded} >= {"anyio", "attrs", "httpx"}
     assert {name.split(".")[0] for name in loaded} & {
-        "IPython", "aiohttp", "h2", "hypothesis", "matplotlib", "nox", "pandas", "polars",
-        "psycopg", "pytest", "redis", "requests", "respx", "trio",
+        "IPython", "aiohttp", "h2", "hypothesis", "matplotlib", "nox", "numpy", "pandas",
+        "polars", "psycopg", "pytest", "redis", "requests", "respx", "soundfile", "soxr", "trio",
+        "websockets",
     } == set()  # fmt: skip
     assert {name for name in loaded if name.startswith("telecmi_async.")} & {
         f"telecmi_async.{edge}" for edge in EDGES
@@ -339,6 +344,7 @@ LAZY: dict[str, dict[str, str]] = {
         service,
         store,
         testing,
+        voice,
     )
 }
 
@@ -402,6 +408,18 @@ def test_a_service_loads_neither_server_nor_receiver() -> None:
         }
         == set()
     )
+
+
+def test_voice_loads_its_extra_when_it_is_needed() -> None:
+    """Streams and their sessions load no library of the extra ``voice``."""
+    loaded = loaded_by(
+        "import telecmi_async.voice.asgi, telecmi_async.voice.session; "
+        "from telecmi_async.voice import Resampler, Streams, decode; "
+        "Streams('wss://example.com'); Resampler(8000, 8000)"
+    )
+
+    assert "telecmi_async.voice.streams" in loaded
+    assert loaded & {"numpy", "soundfile", "soxr", "websockets"} == set()
 
 
 def test_a_receiver_loads_no_server() -> None:

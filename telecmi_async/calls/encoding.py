@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 # The placeholder as the last part of a path.
-_PLACEHOLDER: Final = re.compile(rf"(?<=/){STREAM_PLACEHOLDER}(?=$|[?#])")
+_PLACEHOLDER: Final = re.compile(rf"\A([^?#]*/){STREAM_PLACEHOLDER}(?=$|[?#])")
 
 
 def is_streamed(request: CallRequest) -> bool:
@@ -64,7 +64,7 @@ def encode_request(
     if streamed_as:
         for action in pcmo:
             if action["action"] == "stream" and (address := _address(action)):
-                action["ws_url"] = _PLACEHOLDER.sub(streamed_as, address)
+                action["ws_url"] = _PLACEHOLDER.sub(rf"\1{streamed_as}", address)
     if request.duration is not None:
         body["duration"] = request.duration
     return encode_body(body, credentials)

@@ -6,7 +6,8 @@ before; the filter of web servers' logs (`telecmi_async.events.receiver`) covers
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import anyio
 
@@ -22,7 +23,7 @@ from telecmi_async.http_server import (
 )
 
 if TYPE_CHECKING:
-    from telecmi_async.voice.streams import Streams
+    from telecmi_async.voice.socket import Admission, StreamSocket
 
 _UPGRADE: Final = HttpResponse(426, (("Upgrade", "websocket"), ("Connection", "Upgrade")))
 # How long a client may take for the handshake, in seconds.
@@ -30,10 +31,18 @@ _HANDSHAKE: Final = 10.0
 _IN_LOGS: Final = "hidden-code"
 
 
+class _Streams(AbstractAsyncContextManager[Any], Protocol):
+    """The part of `telecmi_async.voice.Streams` that a front uses."""
+
+    def admit(self, path: str) -> Admission | None: ...
+
+    async def serve(self, admission: Admission, socket: StreamSocket) -> None: ...
+
+
 class StreamsApp:
     """Serves streams."""
 
-    def __init__(self, streams: Streams) -> None:
+    def __init__(self, streams: _Streams) -> None:
         self._streams = streams
 
     async def __call__(self, scope: ASGIScope, receive: ASGIReceive, send: ASGISend) -> None:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
 from telecmi_async._internal.messages import shown
 from telecmi_async.errors import InvalidAudio
-from telecmi_async.voice.media import decode_in_thread, media_kind
+from telecmi_async.voice.media import load_audio, media_kind
 from telecmi_async.voice.protocol import SAMPLE
-from telecmi_async.voice.resampling import Resampler, resample
+from telecmi_async.voice.resampling import Resampler
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,14 +81,12 @@ class AudioSource:
 
     async def _whole(self, audio: bytes) -> bytes:
         """Return audio that was given at once: a file is decoded, raw audio resampled."""
-        if media_kind(audio) is not None:
-            return await decode_in_thread(audio, rate=self._to)
-        if len(audio) % SAMPLE:
+        if len(audio) % SAMPLE and media_kind(audio) is None:
             raise InvalidAudio(
                 "raw audio has 16-bit samples, so an even number of bytes, not "
                 f"{len(audio)}; as a file it is neither WAV, MP3, Ogg nor FLAC"
             )
-        return resample(audio, from_rate=self._rate, to_rate=self._to)
+        return await load_audio(audio, raw_rate=self._rate, rate=self._to)
 
     def _add(self, pcm: bytes, buffer: bytearray) -> None:
         buffer += pcm

@@ -26,6 +26,8 @@ LARGEST_FILE: Final = 64 * 2**20
 #: The longest audio, in seconds, and in samples of one channel.
 LONGEST_SECONDS: Final = 1_800
 MOST_SAMPLES: Final = 64 * 2**20
+# Bytes of a WAV file or of raw samples that are converted within a few milliseconds.
+_SHORT: Final = 1 << 16
 # Frames that are decoded in one step.
 _STEP: Final = 1 << 15
 # What libsndfile calls the formats, by the kind of the file.
@@ -86,11 +88,11 @@ def _mp3_frame_size(header: bytes) -> int:
     return factor * table[kilobits - 1] // _RATES[version][rate] + (bits >> 9 & 1)
 
 
-def decode(data: bytes) -> tuple[bytes, int]:
+def decode(data: bytes | bytearray | memoryview) -> tuple[bytes, int]:
     """Decode a WAV, MP3, Ogg or FLAC file to mono s16le samples and their rate.
 
     Channels are averaged. It blocks: a minute of stereo may take half a second. In an event loop,
-    use `decode_in_thread`.
+    use `load_audio`.
 
     A file may have up to 64 MiB, 8 channels, 1,000 to 192,000 samples a second, and 30 minutes or
     64 Mi samples of audio.
@@ -117,19 +119,32 @@ def decode(data: bytes) -> tuple[bytes, int]:
     return _decode_by_library(data, kind)
 
 
-async def decode_in_thread(data: bytes, *, rate: int) -> bytes:
-    """Decode an audio file in a worker thread, and resample it to ``rate``.
+async def load_audio(data: bytes, *, raw_rate: int, rate: int) -> bytes:
+    """Return raw samples, or a file's, as mono s16le at ``rate``.
+
+    What takes long is done in a worker thread.
+
+    Args:
+        data: The samples, or the file.
+        raw_rate: The rate of raw samples, in Hz; a file says its own.
+        rate: The rate that is wanted, in Hz.
 
     Raises:
         InvalidAudio: As `decode`.
-        ConfigurationError: As `decode`; another rate than the file's needs the extra ``voice``.
+        ConfigurationError: As `decode`; another rate than the audio's needs the extra ``voice``.
     """
+    kind = media_kind(data)
+    if kind is None and raw_rate == rate:
+        return data
+    convert = functools.partial(_convert, data, kind, raw_rate)
+    if kind in {None, "wav"} and len(data) <= _SHORT:
+        return convert(rate)
     threads = anyio.to_thread.current_default_thread_limiter()
-    return await run_in_thread(functools.partial(_decode_to, data), rate, limiter=threads)
+    return await run_in_thread(convert, rate, limiter=threads)
 
 
-def _decode_to(data: bytes, rate: int) -> bytes:
-    pcm, own_rate = decode(data)
+def _convert(data: bytes, kind: MediaKind | None, raw_rate: int, rate: int) -> bytes:
+    pcm, own_rate = (data, raw_rate) if kind is None else decode(data)
     return resample(pcm, from_rate=own_rate, to_rate=rate)
 
 

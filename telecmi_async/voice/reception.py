@@ -12,10 +12,11 @@ import re
 from collections import Counter, OrderedDict
 from typing import TYPE_CHECKING, Final
 
-from attrs import field, frozen
+from attrs import frozen
 
 from telecmi_async._internal.telecmi import REFERENCE_PATTERN
 from telecmi_async.events.reference import new_reference
+from telecmi_async.voice.socket import Admission
 
 if TYPE_CHECKING:
     from telecmi_async.calls.streamed_calls import StreamedCalls
@@ -32,21 +33,6 @@ _CONNECTIONS: Final = 8
 # Of so many calls are connections counted, and inbound events kept.
 _REMEMBERED: Final = 10_000
 _INBOUND: Final = 1_000
-
-
-@frozen
-class Admission:
-    """A connection whose address is genuine.
-
-    Args:
-        reference: The reference of its call.
-        rate: Samples a second.
-        cmiuuid: TeleCMI's id of an inbound call's leg.
-    """
-
-    reference: str
-    rate: int
-    cmiuuid: str | None = field(default=None, repr=False)
 
 
 @frozen(kw_only=True)

@@ -59,7 +59,7 @@ class _StereoFile:
 
     def write(self, frames: bytes) -> None:
         with self._lock:
-            if self._file is None:  # as above
+            if self._file is None or self._closed:
                 return
             if self._size + len(frames) > _LARGEST:
                 raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
@@ -96,15 +96,20 @@ class Recording:
         self._rate = rate
         self._began = loop_time()
         self._ended: float | None = None
+        self._half = b""
         self._file = _StereoFile(path, rate)
 
     def __repr__(self) -> str:
         return f"<Recording {mask_in(str(self.path))!r}>"
 
     def add_caller(self, pcm: bytes) -> None:
-        """Add audio of the caller's that has just arrived."""
-        at = loop_time() - self._began - len(pcm) / 2 / self._rate
-        self._timeline.add_caller(pcm, at)
+        """Add audio of the caller's that has just arrived; it may end within a sample."""
+        pcm = self._half + pcm
+        end = len(pcm) & ~1
+        self._half = pcm[end:]
+        if self._ended is None:
+            at = loop_time() - self._began - end / 2 / self._rate
+            self._timeline.add_caller(pcm[:end], at)
 
     def add_bot(self, pcm: bytes, *, at: float) -> None:
         """Add audio of the bot's that the caller hears from a time of the event loop's clock."""
@@ -141,9 +146,12 @@ class Recording:
 
     async def close(self) -> None:
         """Write the rest, and close the file; it is not cancelled."""
-        with anyio.CancelScope(shield=True):
-            await self._write(0)
-            await self._in_file(self._file.close, None)
+        try:
+            with anyio.CancelScope(shield=True):
+                await self._write(0)
+                await self._in_file(self._file.close, None)
+        finally:
+            self._file.close(None)  # it is closed, unless asyncio's task.cancel() came between
 
     async def _write(self, hold: float) -> None:
         now = loop_time() - self._began

@@ -34,9 +34,8 @@ if TYPE_CHECKING:
     from telecmi_async.pcmo.actions import AnyAction
     from telecmi_async.pcmo.flow import FlowLike
     from telecmi_async.voice.chunks import AudioBytes
-    from telecmi_async.voice.reception import Admission
     from telecmi_async.voice.recording import Recording
-    from telecmi_async.voice.socket import StreamSocket
+    from telecmi_async.voice.socket import Admission, StreamSocket
 
 logger = logging.getLogger("telecmi_async")
 
@@ -183,20 +182,20 @@ class StreamSession:
         finally:
             self.end("the program ended", code=1001)
             if self.code == STALLED:
-                logger.warning("%r", self)
+                logger.warning("a stream is given up: %r", self)
             with anyio.move_on_after(_CLOSE, shield=True), suppress(Exception):
                 await self._socket.close(self.code)
 
     async def _read(self) -> None:
         frames, idle = 0, self._limits.idle
         while not self.closed and (frame := await self._socket.receive()) is not None:
-            match protocol.parse_frame(frame):
-                case protocol.Audio(pcm):
-                    self._inbox.put(pcm)
-                    for recording in self._recordings:
-                        recording.add_caller(pcm)
-                case protocol.Text(text):
-                    self._texts.append(text)
+            parsed = protocol.parse_frame(frame)
+            if isinstance(parsed, protocol.Text):
+                self._texts.append(parsed.text)
+            else:
+                self._inbox.put(parsed.pcm)
+                for recording in self._recordings:
+                    recording.add_caller(parsed.pcm)
             frames += 1
             if not frames % _FRAMES:
                 if idle is not None:

@@ -1,8 +1,25 @@
-"""Stream socket: what a session needs of a WebSocket, whoever serves it."""
+"""Stream socket: what a session needs of a WebSocket, and whose it is."""
 
 from __future__ import annotations
 
 from typing import Protocol
+
+from attrs import field, frozen
+
+
+@frozen
+class Admission:
+    """A connection whose address is genuine.
+
+    Args:
+        reference: The reference of its call.
+        rate: Samples a second.
+        cmiuuid: TeleCMI's id of an inbound call's leg.
+    """
+
+    reference: str
+    rate: int
+    cmiuuid: str | None = field(default=None, repr=False)
 
 
 class StreamSocket(Protocol):

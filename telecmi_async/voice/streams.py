@@ -33,8 +33,7 @@ if TYPE_CHECKING:
     from telecmi_async._internal.validators import Duration
     from telecmi_async.events import Event
     from telecmi_async.pcmo.actions import ListenMode
-    from telecmi_async.voice.reception import Admission
-    from telecmi_async.voice.socket import StreamSocket
+    from telecmi_async.voice.socket import Admission, StreamSocket
 
 #: An asynchronous function of one session.
 StreamHandler: TypeAlias = "Callable[[StreamSession], Awaitable[object]]"
@@ -282,7 +281,7 @@ class Streams:
         handler = cast("StreamHandler", self._handler)
         try:
             await handler(session)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001  # what is no failure is raised again
             failure, rest = _split(error)
             if failure is not None and not (session.closed and _is_close(failure)):
                 self._reception.counts["failed"] += 1

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from contextlib import asynccontextmanager
 from ssl import SSLContext
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import anyio
 
@@ -19,7 +19,7 @@ from telecmi_async._internal.messages import shown
 from telecmi_async._internal.seams import check_instance
 from telecmi_async._internal.secrets import log_failure
 from telecmi_async._internal.validators import is_whole
-from telecmi_async.errors import ConfigurationError, StreamClosed
+from telecmi_async.errors import ConfigurationError
 from telecmi_async.voice.streams import Streams
 
 try:
@@ -34,9 +34,10 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import AsyncGenerator
 
+    from websockets.asyncio.server import Server
     from websockets.http11 import Request, Response
 
-    from telecmi_async.voice.reception import Admission
+    from telecmi_async.voice.socket import Admission
 
 _LARGEST_PORT: Final = 65_535
 # Times in seconds: of the handshake, between two pings, until a pong, and of the close.
@@ -92,16 +93,37 @@ class _Socket:
             return None
 
     async def send(self, text: str) -> None:
-        try:
-            await self._connection.send(text)
-        except ConnectionClosed:
-            pass
-        else:
-            return
-        raise StreamClosed("the WebSocket is closed")
+        await self._connection.send(text)
 
     async def close(self, code: int = 1000) -> None:
         await self._connection.close(code)
+
+
+class _Front:
+    """Admits and serves the connections of streams."""
+
+    def __init__(self, streams: Streams) -> None:
+        self._streams = streams
+
+    def admit(self, connection: ServerConnection, request: Request) -> Response | None:
+        """Return the refusal of a request, or None for one that is served."""
+        if request.headers.get("Upgrade", "").lower() != "websocket":
+            response = connection.respond(426, "This is a WebSocket.\n")
+            response.headers["Upgrade"] = "websocket"
+            return response
+        admission = self._streams.admit(request.path)
+        if admission is None:
+            return connection.respond(403, "")
+        cast("_Connection", connection).admission = admission
+        return None
+
+    async def handle(self, connection: ServerConnection) -> None:
+        """Serve a connection that is open."""
+        admission = cast("_Connection", connection).admission
+        try:
+            await self._streams.serve(admission, _Socket(connection))
+        except Exception as error:  # noqa: BLE001  # the library would log it, with the address
+            log_failure(error, "the connection of a stream failed")
 
 
 @asynccontextmanager
@@ -141,59 +163,39 @@ async def serve_streams(
             loop is trio's: there, serve `Streams.asgi`.
     """
     _check(streams, port, ssl)
-
-    async def handle(connection: ServerConnection) -> None:
-        assert isinstance(connection, _Connection)  # noqa: S101  # made below
-        try:
-            await streams.serve(connection.admission, _Socket(connection))
-        except Exception as error:  # noqa: BLE001  # the library would log it, with the address
-            log_failure(error, "the connection of a stream failed")
-
-    def admit(connection: ServerConnection, request: Request) -> Response | None:
-        if request.headers.get("Upgrade", "").lower() != "websocket":
-            response = connection.respond(426, "This is a WebSocket.\n")
-            response.headers["Upgrade"] = "websocket"
-            return response
-        admission = streams.admit(request.path)
-        if admission is None:
-            return connection.respond(403, "")
-        assert isinstance(connection, _Connection)  # noqa: S101  # as above
-        connection.admission = admission
-        return None
-
-    server = serve(
-        handle,
-        host,
-        port,
-        ssl=ssl,
-        process_request=admit,
-        compression=None,
-        server_header=None,
-        open_timeout=_HANDSHAKE,
-        ping_interval=_PING,
-        ping_timeout=_PONG,
-        close_timeout=_CLOSE,
-        max_size=_LARGEST_FRAME,
-        max_queue=_FRAMES_WAITING,
-        write_limit=_WAIT_AT,
-        create_connection=_Connection,
-        logger=_silent_logger(),
-    )
+    front = _Front(streams)
     async with streams:
-        listening = await _listen(server, host, port)
+        server = await _listen(front, host, port, ssl)
         try:
-            yield listening.sockets[0].getsockname()[1]
+            yield server.sockets[0].getsockname()[1]
         finally:
             with anyio.CancelScope(shield=True):
-                listening.close(close_connections=False)
+                server.close(close_connections=False)
                 await streams.aclose()
-                listening.close()
-                await listening.wait_closed()
+                server.close()
+                await server.wait_closed()
 
 
-async def _listen(server: Any, host: str, port: int) -> Any:
+async def _listen(front: _Front, host: str, port: int, ssl: SSLContext | None) -> Server:
     try:
-        return await server
+        return await serve(
+            front.handle,
+            host,
+            port,
+            ssl=ssl,
+            process_request=front.admit,
+            compression=None,
+            server_header=None,
+            open_timeout=_HANDSHAKE,
+            ping_interval=_PING,
+            ping_timeout=_PONG,
+            close_timeout=_CLOSE,
+            max_size=_LARGEST_FRAME,
+            max_queue=_FRAMES_WAITING,
+            write_limit=_WAIT_AT,
+            create_connection=_Connection,
+            logger=_silent_logger(),
+        )
     except OSError as error:
         failure = error.strerror
     raise ConfigurationError(

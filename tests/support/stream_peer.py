@@ -147,7 +147,7 @@ class AsgiPeer:
 
     Args:
         path: What the client asks for.
-        frames: What it sends once it is accepted; then it closes.
+        frames: What it sends once it is accepted.
     """
 
     def __init__(self, path: str, *frames: bytes | str, **scope: Any) -> None:
@@ -164,7 +164,6 @@ class AsgiPeer:
         for frame in frames:
             kind = "text" if isinstance(frame, str) else "bytes"
             self._frames.append({"type": "websocket.receive", kind: frame})
-        self._frames.append({"type": "websocket.disconnect", "code": 1000})
 
     async def to(self, app: Any) -> list[str]:
         """Run the application, and return the types of what it sent."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 import io
 import random
-import struct
 import sys
+import threading
 
 import anyio
 import numpy as np
@@ -16,7 +16,7 @@ import soundfile
 from telecmi_async import ConfigurationError
 from telecmi_async.errors import InvalidAudio
 from telecmi_async.voice import media
-from telecmi_async.voice.media import decode, decode_in_thread, media_kind
+from telecmi_async.voice.media import decode, load_audio, media_kind
 from telecmi_async.voice.wav import wav_header
 
 RATE = 24_000
@@ -156,7 +156,9 @@ def test_too_many_channels_are_refused() -> None:
 
 def test_an_error_holds_nothing_foreign() -> None:
     """The error of a file that cannot be decoded has no error of the library's in it."""
-    with pytest.raises(InvalidAudio, match=r"begins as ogg cannot be decoded \(\w+\)") as caught:
+    with pytest.raises(
+        InvalidAudio, match=r"begins as ogg cannot be decoded \(\w+\)"
+    ) as caught:
         decode(b"OggS" + bytes(100))
 
     assert caught.value.__cause__ is None
@@ -234,26 +236,44 @@ def test_a_library_that_cannot_be_loaded_is_named(monkeypatch: pytest.MonkeyPatc
         decode(encoded("FLAC", "PCM_16"))
 
 
+RAW = np.arange(-200, 200, dtype="<i2").tobytes()
+PLAIN = wav_header(channels=1, rate=8_000, size=len(RAW)) + RAW
+
+
 @pytest.mark.anyio
-async def test_a_thread_decodes_and_resamples() -> None:
-    """`decode_in_thread` gives the audio at the rate that is wanted, and takes no virtual time."""
+async def test_audio_comes_at_the_rate_that_is_wanted() -> None:
+    """Raw samples and files come at the rate that is wanted, and take no virtual time."""
     before = anyio.current_time()
 
-    pcm = await decode_in_thread(encoded("FLAC", "PCM_16"), rate=8_000)
-    same = await decode_in_thread(struct.pack("<44s2s", plain_header(), b"ab"), rate=8_000)
-
-    assert len(pcm) == 2 * len(TONE) // 3
-    assert same == b"ab"
+    assert await load_audio(RAW, raw_rate=8_000, rate=8_000) == RAW
+    assert await load_audio(PLAIN, raw_rate=16_000, rate=8_000) == RAW
+    assert len(await load_audio(RAW, raw_rate=8_000, rate=16_000)) == 2 * len(RAW)
+    assert len(await load_audio(PLAIN, raw_rate=8_000, rate=16_000)) == 2 * len(RAW)
+    flac = await load_audio(encoded("FLAC", "PCM_16"), raw_rate=8_000, rate=8_000)
+    assert len(flac) == 2 * len(TONE) // 3
     assert anyio.current_time() == before
 
 
 @pytest.mark.anyio
+async def test_what_takes_long_is_done_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compressed and large files leave the event loop to others; small ones need no thread."""
+    here, threads = threading.get_ident(), []
+
+    def convert(*_: object) -> bytes:
+        threads.append(threading.get_ident() == here)
+        return b""
+
+    monkeypatch.setattr(media, "_convert", convert)
+    large = bytes(2**16 + 2)
+
+    for data in (PLAIN, RAW, encoded("MP3", "MPEG_LAYER_III"), PLAIN + large, RAW + large):
+        assert await load_audio(data, raw_rate=8_000, rate=16_000) == b""
+    assert threads == [True, True, False, False, False]
+
+
+@pytest.mark.anyio
 async def test_a_thread_refuses_as_the_function_does() -> None:
-    """`decode_in_thread` raises what `decode` raises."""
-    with pytest.raises(InvalidAudio, match="no WAV"):
-        await decode_in_thread(b"abc", rate=8_000)
-
-
-def plain_header() -> bytes:
-    """Return the header of a file of one sample."""
-    return wav_header(channels=1, rate=8_000, size=2)
+    """`load_audio` raises what `decode` raises, from its thread, too."""
+    for data in (b"OggS" + bytes(100), wav_header(channels=9, rate=8_000, size=0)):
+        with pytest.raises(InvalidAudio):
+            await load_audio(data, raw_rate=8_000, rate=8_000)

@@ -80,7 +80,11 @@ def test_floats_that_are_no_samples_do_no_harm() -> None:
 def test_other_chunks_are_skipped() -> None:
     """Chunks before the audio are skipped with their padding; those behind it are no audio."""
     data = wav(
-        chunk(b"LIST", b"odd"), FORMAT, chunk(b"junk", b""), chunk(b"data", b"abcd"), b"LIST...."
+        chunk(b"LIST", b"odd"),
+        FORMAT,
+        chunk(b"junk", b""),
+        chunk(b"data", b"abcd"),
+        b"LIST....",
     )
 
     assert decode(data)[0] == b"abcd"
