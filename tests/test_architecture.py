@@ -75,7 +75,7 @@ HOMES: dict[str, set[str]] = {
     "soxr": {"voice"},
     "tenacity": {"calls"},
     "trio": {"testing"},
-    "websockets": {"voice"},
+    "websockets": {"simulator", "voice"},
 }
 RUNTIME = {"anyio", "attrs", "cattrs", "h11", "httptools", "httpx", "sniffio", "tenacity"}
 

@@ -19,7 +19,9 @@ from telecmi_async.simulator.request_log import SimulatedRequest
 from telecmi_async.simulator.simulator import Simulator
 from telecmi_async.simulator.voice.caller import CallVoice
 from telecmi_async.simulator.voice.conversation import BargeIn, Conversation, Gap, TalkEvent
+from telecmi_async.simulator.voice.line_fault import LineFault, LineFaultKind
 from telecmi_async.simulator.voice.speech import Silence, Tone
+from telecmi_async.simulator.voice.streaming import dial_stream
 from telecmi_async.simulator.webhooks import Delivery, Webhooks
 
 __all__ = [
@@ -35,6 +37,8 @@ __all__ = [
     "Faults",
     "Gap",
     "Leg",
+    "LineFault",
+    "LineFaultKind",
     "Note",
     "Silence",
     "SimulatedCall",
@@ -44,6 +48,7 @@ __all__ = [
     "TalkEvent",
     "Tone",
     "Webhooks",
+    "dial_stream",
 ]
 
 __dir__ = public_dir(__name__, __all__)

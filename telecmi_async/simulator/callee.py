@@ -15,6 +15,7 @@ from attrs import field, frozen
 from telecmi_async._internal import validators
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.simulator.fault import Fault, FaultKind
+from telecmi_async.simulator.voice.line_fault import LineFault, parse_line_faults
 from telecmi_async.simulator.voice.speech import Speech, parse_speeches
 
 if TYPE_CHECKING:
@@ -70,6 +71,8 @@ class Callee:
             says nothing. They hang up after 20 seconds in which neither speaks. Not in the repr.
         talks_over_after: Seconds after the bot's first sound at which they say the first of
             ``says``, also while the bot speaks; ``None`` to wait for their turn.
+        line_faults: What goes wrong while the call is streamed: each a `LineFault`, or the text
+            of a `LineFaultKind`.
 
     Raises:
         ConfigurationError: A value is not valid.
@@ -100,6 +103,7 @@ class Callee:
         converter=validators.to_seconds_or_none,
         validator=validators.positive_or_none,
     )
+    line_faults: tuple[LineFault, ...] = field(default=(), converter=parse_line_faults)
 
 
 @frozen

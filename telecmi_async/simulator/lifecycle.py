@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from telecmi_async.simulator.call import SimulatedCall
     from telecmi_async.simulator.options import SimulatorOptions
     from telecmi_async.simulator.requests import FlowAction
+    from telecmi_async.simulator.voice.asgi_socket import StreamTarget
 
 # Seconds that a bridge rings, by TeleCMI's page on forwarding.
 _RING_TIMEOUT: Final = 40.0
@@ -270,18 +271,20 @@ class CallLifecycle:
     def _stream(self, action: FlowAction) -> _Steps[Sequence[FlowAction]]:
         """Stream the call, and return the actions that the other side handed the call over to."""
         leg = self._leg("b", "stream", self.legs[0].from_, Direction.OUTBOUND)
-        if self._options.streams is not None:
-            return (yield from self._talk(action, leg))
+        if (target := self._options.streams) is not None:
+            return (yield from self._talk(action, leg, target))
         self._note("stream_connected", leg)
         yield from self._wait(self._between(f"stream {self._step_count}", self._options.talk))
         self._note("stream_disconnected", leg)
         return ()
 
-    def _talk(self, action: FlowAction, leg: Leg) -> _Steps[Sequence[FlowAction]]:
+    def _talk(
+        self, action: FlowAction, leg: Leg, target: StreamTarget
+    ) -> _Steps[Sequence[FlowAction]]:
         end_at, who = self._end_at
         limit = min((end_at - self.now, who), (LONGEST_CALL, "the duration is over"))
         callee = self._callee(self._party)
-        line = line_of(action, self._options, self._call.voice, callee, limit)
+        line = line_of(action, self._options, target, self._call, callee, limit)
         self._dial(line)
         while not (line.connected or line.closed):
             yield from self._line_changes(line, self.now)

@@ -18,15 +18,12 @@ from telecmi_async.simulator.chance import check_range, draw, to_range
 from telecmi_async.simulator.fault import Faults
 from telecmi_async.simulator.replies import Codes, Envelope
 from telecmi_async.simulator.request_log import SimulatedRequest
-from telecmi_async.simulator.voice.asgi_socket import AsgiApp
+from telecmi_async.simulator.voice.asgi_socket import StreamTarget
 from telecmi_async.simulator.webhooks import Webhooks, parse_webhooks
 from telecmi_async.wire.credentials import Credentials
 
 #: How time passes in calls: as in real calls, all at once, or by manual commands.
 Lifecycle: TypeAlias = Literal["timed", "immediate", "manual"]
-
-#: Where streams go: an ASGI app in this process, or ``"dial"`` for the address in the flow.
-StreamTarget: TypeAlias = AsgiApp | Literal["dial"]
 
 _ANSWERS: Final = Callee()
 _DOES_NOT: Final = Callee(ending="missed")

@@ -42,6 +42,7 @@ class BotSocket:
         send: Callable[[dict[str, Any]], Awaitable[None]],
     ) -> None:
         self.scope = scope
+        self.code = 0
         self._receive = receive
         self._send = send
 
@@ -60,6 +61,7 @@ class BotSocket:
         """Return the next frame; ``None`` after the last."""
         event = await self._receive()
         if event["type"] == "websocket.disconnect":
+            self.code = event["code"]
             return None
         found: bytes | str = event["bytes"] if event.get("text") is None else event["text"]
         return found

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 from urllib.parse import unquote, urlsplit
 
 import anyio
@@ -19,6 +18,8 @@ if TYPE_CHECKING:
 
 #: An ASGI application, of version 3.
 AsgiApp: TypeAlias = "Callable[..., Awaitable[object]]"
+#: Where streams go: an ASGI app in this process, or ``"dial"`` for the address in the flow.
+StreamTarget: TypeAlias = "AsgiApp | Literal['dial']"
 
 _KEY: Final = b"dGhlIHNhbXBsZSBub25jZQ=="  # the sample of RFC 6455
 # Frames that an app has not read, half a minute: then more are dropped.
@@ -47,7 +48,11 @@ class AsgiSocket:
             NotConnected: It refused.
         """
         socket = cls(arrivals)
-        tasks.start_soon(partial(socket._run, app, scope_of(url)))
+        try:
+            scope = scope_of(url)
+        except ValueError:
+            raise NotConnected("ws_url is not a URL") from None
+        tasks.start_soon(socket._run, app, scope)
         await socket._decided.wait()
         if not socket._accepted:
             socket._over = True

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
 import anyio
 
 from telecmi_async.simulator.voice.conversation import Conversation
+from telecmi_async.simulator.voice.socket import loop_time
 from telecmi_async.simulator.voice.speech import FRAME_SECONDS, parse_speech
 
 if TYPE_CHECKING:
@@ -29,22 +31,23 @@ class CallVoice:
 
     Attributes:
         heard: The conversation: what was heard and said. It is empty until there is a stream.
-        hung_up: Whether the callee hung up, by `hang_up` or out of patience.
+        refusal: Why there was no connection; empty if there was one, or none was tried.
     """
 
     def __init__(self) -> None:
         self.heard: Conversation = Conversation()
-        self.hung_up = False
+        self._hung_up_at = math.inf
+        self.refusal = ""
         self._speed = 1.0
-        self._live = False
+        self._over = anyio.Event()
         self._says: deque[Speech] = deque()
-        self._by_hand: deque[Speech] = deque()
+        self._by_hand: deque[tuple[float, Speech]] = deque()
         self._talks_over: float | None = None
         self._saying = memoryview(b"")
         #: The frame after the last one with speech of the callee's, and after an action's end.
         self._spoke = 0
         self._busy = 0
-        self._waiting: anyio.Event | None = None
+        self._next_frame: anyio.Event | None = None
 
     # -- by hand
 
@@ -57,7 +60,7 @@ class CallVoice:
         Raises:
             ConfigurationError: A WAV file cannot be used.
         """
-        self._by_hand += map(parse_speech, speech)
+        self._by_hand += [(loop_time(), parse_speech(each)) for each in speech]
 
     async def listen(self, *, silence: float = _TURN, timeout: float = 60.0) -> bytes:  # noqa: ASYNC109  # in the call's time
         """Wait until the bot has spoken and is silent again, and return what was heard.
@@ -71,22 +74,25 @@ class CallVoice:
             Samples from the beginning of the wait; nothing if no audio is kept.
         """
         heard, first, turns = self.heard, self.heard.frames, len(self.heard.bot.utterances)
-        with anyio.move_on_after(timeout / self._speed):
-            while True:
-                self._waiting = self._waiting or anyio.Event()
-                await self._waiting.wait()
+        with anyio.move_on_after((timeout + FRAME_SECONDS / 2) / self._speed):
+            while not self._over.is_set():
+                bot, now = heard.bot, heard.frames
+                spoke = bot.last > first or len(bot.utterances) > turns
+                if spoke and (now - bot.last) * FRAME_SECONDS >= silence:
+                    break
+                self._next_frame = self._next_frame or anyio.Event()
+                await self._next_frame.wait()
                 if self.heard is not heard:  # the call is streamed from now on
                     heard, first, turns = self.heard, 0, 0
-                bot = heard.bot
-                quiet = (heard.frames - bot.last) * FRAME_SECONDS
-                spoke = len(bot.utterances) > turns or bot.last > first
-                if not self._live or (spoke and quiet >= silence):
-                    break
         return heard.audio[first * heard.frame_bytes :]
+
+    async def ended(self) -> None:
+        """Wait until the stream is over, or was refused."""
+        await self._over.wait()
 
     def hang_up(self) -> None:
         """Hang up, at the end of the frame."""
-        self.hung_up = True
+        self._hung_up_at = min(self._hung_up_at, loop_time())
 
     # -- for the line only
 
@@ -99,39 +105,49 @@ class CallVoice:
         speed: float,
     ) -> None:
         """Begin a conversation."""
-        self.heard, self._speed, self._live = heard, speed, True
+        self.heard, self._speed = heard, speed
+        if self._over.is_set():  # a second stream of a flow
+            self._over = anyio.Event()
         self._says, self._talks_over = deque(says), talks_over_after
         self._saying, self._spoke, self._busy = memoryview(b""), 0, 0
 
-    def speak(self, *, busy: bool) -> bytes:
+    def hangs_up(self, before: float) -> bool:
+        """Return whether the callee hung up before a time of the event loop."""
+        return self._hung_up_at < before or self._quiet(self.heard.frames) > _GIVES_UP
+
+    def speak(self, before: float, *, busy: bool) -> bytes:
         """Return what is said in the next frame: nothing, if the callee is silent.
 
-        ``busy`` is whether the callee hears something that is not the bot's audio.
+        It counts what a test said before a time of the event loop. ``busy`` is whether the callee
+        hears something that is not the bot's audio.
         """
         frame, size = self.heard.frames, self.heard.frame_bytes
         if busy:
             self._busy = frame + 1
-        if not self._saying and (self._by_hand or (self._says and self._takes_turn(frame))):
-            speech = (self._by_hand or self._says).popleft()
+        if not self._saying and (speech := self._next_speech(frame, before)):
             self._saying = memoryview(speech.pcm(self.heard.rate))
             self._talks_over = None
         said, self._saying = self._saying[:size], self._saying[size:]
         if said:
             self._spoke = frame + 1
-        if self._quiet(frame) >= _GIVES_UP:
-            self.hung_up = True
         return bytes(said)
 
     def passed(self) -> None:
         """Wake those who listen: a frame has passed."""
-        if self._waiting is not None:
-            self._waiting.set()
-            self._waiting = None
+        if self._next_frame is not None:
+            self._next_frame.set()
+            self._next_frame = None
 
-    def end(self) -> None:
-        """End the conversation."""
-        self._live = False
+    def end(self, refusal: str = "") -> None:
+        """End the conversation, or note that there is none."""
+        self.refusal = refusal
+        self._over.set()
         self.passed()
+
+    def _next_speech(self, frame: int, before: float) -> Speech | None:
+        if self._by_hand and self._by_hand[0][0] < before:
+            return self._by_hand.popleft()[1]
+        return self._says.popleft() if self._says and self._takes_turn(frame) else None
 
     def _quiet(self, frame: int) -> float:
         """Return the seconds since something was heard or said."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
@@ -18,6 +19,14 @@ _MOST_ARRIVALS: Final = 1_000
 
 class NotConnected(Exception):  # it becomes a note of the call
     """The socket was refused, or cannot be reached; the message says why."""
+
+
+def loop_time() -> float:
+    """Return the event loop's time; before all times outside an event loop."""
+    try:
+        return anyio.current_time()
+    except anyio.NoEventLoopError:
+        return -math.inf
 
 
 @frozen
