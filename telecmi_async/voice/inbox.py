@@ -16,7 +16,10 @@ class AudioInbox:
     def __init__(self, limit: int) -> None:
         self._limit = limit - limit % SAMPLE
         self._buffer = bytearray()
-        self._news = anyio.Event()
+        # There is one for each frame, and `anyio.Event` looks for its backend each time.
+        self._make_event = type(anyio.Event())
+        #: While a task waits.
+        self._news: anyio.Event | None = None
         self._ended = False
         #: How many bytes were dropped since the program read too slowly.
         self.dropped = 0
@@ -29,12 +32,12 @@ class AudioInbox:
             excess += excess % SAMPLE
             del self._buffer[:excess]
             self.dropped += excess
-        self._news.set()
+        self._wake()
 
     def end(self) -> None:
         """No more audio comes."""
         self._ended = True
-        self._news.set()
+        self._wake()
 
     async def get(self) -> bytes | None:
         """Return the samples that are there, waiting for the first; None after the last."""
@@ -42,10 +45,15 @@ class AudioInbox:
             if self._ended:
                 await anyio.lowlevel.checkpoint()
                 return None
-            if self._news.is_set():  # several tasks may wait
-                self._news = anyio.Event()
+            if self._news is None:  # several tasks may wait
+                self._news = self._make_event()
             await self._news.wait()
         end = len(self._buffer) - len(self._buffer) % SAMPLE
         pcm = bytes(self._buffer[:end])
         del self._buffer[:end]
         return pcm
+
+    def _wake(self) -> None:
+        if self._news is not None:
+            self._news.set()
+            self._news = None
