@@ -24,6 +24,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import base64
+import importlib
 import json
 import random
 import resource
@@ -31,6 +32,7 @@ import socket
 import struct
 import sys
 import time
+from collections.abc import Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -47,6 +49,10 @@ if TYPE_CHECKING:
     from telecmi_async.voice import StreamSession
 
 FRONTS: Final = ("asgi", "asgi-websockets", "asgi-wsproto", "websockets")
+LOOPS: Final[dict[str, Callable[[], Any]]] = {
+    "asyncio": lambda: asyncio.new_event_loop,
+    "uvloop": lambda: importlib.import_module("uvloop").new_event_loop,
+}
 FIRST: Final = 19170100000
 RATE: Final = 8_000
 FRAME: Final = 320
@@ -381,7 +387,8 @@ async def measure(sessions: int, options: argparse.Namespace) -> dict[str, Any]:
     port = server.sockets[0].getsockname()[1]
     sending = asyncio.create_task(far_end.send_frames())
     command = [sys.executable, __file__, "--serve", str(sessions), "--port", str(port)]
-    command += ["--front", options.front, "--seconds", str(options.seconds)]
+    command += ["--front", options.front, "--loop", options.loop]
+    command += ["--seconds", str(options.seconds)]
     child = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     cpu, began = time.process_time(), time.monotonic()
     assert child.stdout is not None  # noqa: S101  # it is a pipe
@@ -401,6 +408,7 @@ async def measure(sessions: int, options: argparse.Namespace) -> dict[str, Any]:
     row["crossed"] += far_end.crossed
     return {
         "front": options.front,
+        "loop": options.loop,
         **row,
         **far_end.lateness.figures("out"),
         "dry": far_end.dry,
@@ -422,6 +430,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--minutes", type=float, help="instead of --seconds: for the memory")
     parser.add_argument("--front", choices=FRONTS, default="asgi")
+    parser.add_argument("--loop", choices=LOOPS, default="asyncio")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--serve", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
@@ -429,7 +438,8 @@ def main() -> None:
     if options.minutes:
         options.seconds = 60 * options.minutes
     if options.serve:
-        asyncio.run(place_and_serve(options))
+        with asyncio.Runner(loop_factory=LOOPS[options.loop]()) as runner:
+            runner.run(place_and_serve(options))
         return
     for sessions in options.sessions:
         print(json.dumps(asyncio.run(measure(sessions, options))), flush=True)
