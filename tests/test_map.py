@@ -39,6 +39,7 @@ FACES = [
     "simulator",
     "telemetry",
     "testing",
+    "voice",
 ]
 # A public module: its names are used as `export.rows`.
 MODULES = ["campaigns.contacts.export"]

@@ -29,6 +29,14 @@ class Resampler:
     An object belongs to one stream of audio and is not thread-safe. If both rates are equal,
     audio passes through unchanged, and the extra ``voice`` is not needed.
 
+    Example:
+        An engine's audio at 24 kHz, for a stream at 8 kHz::
+
+            from telecmi_async.voice import Resampler
+
+            resampler = Resampler(24_000, 8_000)
+            pcm = resampler.feed(bytes(4_800)) + resampler.flush()
+
     Args:
         from_rate: The rate of the audio given to `feed`, in Hz, from 1,000 to 192,000.
         to_rate: The rate of the audio that is returned, in Hz, from 1,000 to 192,000.

@@ -89,12 +89,16 @@ class StreamSession:
     Example:
         A bot that greets, and echoes what it is told::
 
+            from telecmi_async.voice import Streams
+
+            streams = Streams("wss://voice.example.com/talk")
+
+
             @streams.on_stream
             async def talk(session):
                 await session.play(greeting)
                 async for pcm in session:
                     await session.play(pcm)
-
     """
 
     #: The call's reference, the same as its handle's.

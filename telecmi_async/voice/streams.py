@@ -285,8 +285,9 @@ class Streams:
             failure, rest = _split(error)
             if failure is not None and not (session.closed and _is_close(failure)):
                 self._reception.counts["failed"] += 1
-                what = f"the stream handler {name_of(handler)} failed on {session!r}"
-                log_failure(failure, what)
+                log_failure(
+                    failure, f"the stream handler {name_of(handler)} failed on {session!r}"
+                )
                 session.end("the handler failed", code=1011)
             if rest is not None:
                 raise rest from None

@@ -139,6 +139,10 @@ async def serve_streams(
     Example:
         A program that serves one bot::
 
+            import asyncio
+
+            from telecmi_async.voice import Streams, serve_streams
+
             streams = Streams("wss://voice.example.com", secret="your-secret")
 
 

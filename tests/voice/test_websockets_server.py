@@ -7,6 +7,7 @@ import base64
 import importlib
 import json
 import logging
+import random
 import socket
 import struct
 import sys
@@ -244,8 +245,58 @@ async def test_a_frame_that_may_not_be_ends_the_session(message: bytes, code: in
         await peer.wait_closed()
         await wait_for(lambda: ended)
 
-    assert peer.close_code == code
+    assert peer.protocol.close_code == code
     assert ended == [[]]
+
+
+async def test_a_peer_that_never_stops_fills_no_memory() -> None:
+    """Of a flood of frames a session keeps its newest seconds, and other calls are served."""
+    streams, sessions = streams_for(inbox=1.0), []
+
+    @streams.on_stream
+    async def talk(session: StreamSession) -> None:
+        sessions.append(session)
+        await session.over.wait()
+
+    async with serve_streams(streams, host="127.0.0.1", port=0) as port:
+        async with calling(streams, port) as flood:
+            for _ in range(300):
+                await flood.send(bytes(2**16))
+            async with calling(streams, port):
+                await wait_for(lambda: len(sessions) == 2)
+        await wait_for(lambda: sessions[0].closed)
+
+    assert sessions[0].dropped == pytest.approx(300 * 2**15 / 8_000 - 1)
+    assert sum([len(pcm) async for pcm in sessions[0]]) == 16_000
+
+
+async def test_no_bytes_break_the_server(caplog: pytest.LogCaptureFixture) -> None:
+    """Random bytes, before the handshake or within a call, end their own connection only."""
+    streams, chance = streams_for(), random.Random(3)
+
+    @streams.on_stream
+    async def talk(session: StreamSession) -> None:
+        async for _ in session:
+            pass
+
+    async with serve_streams(streams, host="127.0.0.1", port=0) as port:
+        for n in range(100):
+            if n % 2:
+                reader, writer = await open_by_hand(streams, port)
+            else:
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(chance.randbytes(chance.randrange(1, 400)))
+            writer.write_eof()
+            with anyio.fail_after(10):
+                await read_to_the_end(reader)
+            writer.close()
+        async with calling(streams, port) as peer:
+            await peer.send(b"ab")
+        await wait_for(lambda: not websockets_server._open_connections)
+
+    assert streams.counts.connected == 51
+    assert streams.counts.failed == 0
+    assert caplog.records == []
 
 
 async def test_a_peer_that_never_reads_is_cut_off() -> None:
