@@ -24,6 +24,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import base64
+import gc
 import importlib
 import json
 import random
@@ -32,7 +33,6 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -43,7 +43,7 @@ from telecmi_async import CallService, RateLimit
 from telecmi_async.voice import Streams
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Callable
 
     from telecmi_async import CallHandle
     from telecmi_async.voice import StreamSession
@@ -83,10 +83,8 @@ class Lateness:
         """Add one."""
         self.count += 1
         self.total += seconds
-        if seconds > self.worst:
-            self.worst = seconds
-        if seconds > LATE:
-            self.late += 1
+        self.worst = max(self.worst, seconds)
+        self.late += seconds > LATE
 
     def figures(self, name: str) -> dict[str, Any]:
         """Return what is printed."""
@@ -101,13 +99,29 @@ class Lateness:
 # -- the process that is measured
 
 
+class Pauses:
+    """The longest pause for the garbage collector."""
+
+    def __init__(self) -> None:
+        self.worst = self._began = 0.0
+
+    def __call__(self, phase: str, _: object) -> None:
+        """Be called by it."""
+        now = time.perf_counter()
+        if phase == "start":
+            self._began = now
+        else:
+            self.worst = max(self.worst, now - self._began)
+
+
 @define
 class Measured:
     """The bot, and what it saw."""
 
+    expected: int
+    all_there: asyncio.Event = field(factory=asyncio.Event)
     sessions: int = 0
     crossed: int = 0
-    dropped: float = 0.0
     lateness: Lateness = field(factory=Lateness)
 
     async def talk(self, session: StreamSession) -> None:
@@ -117,6 +131,8 @@ class Measured:
             self.crossed += 1
             return
         number, self.sessions = call.request.to, self.sessions + 1
+        if self.sessions == self.expected:
+            self.all_there.set()
         async with asyncio.TaskGroup() as tasks:
             playing = tasks.create_task(session.play(endless(number)))
             async for pcm in session:
@@ -126,7 +142,6 @@ class Measured:
                     self.crossed += dialled != number
                     self.lateness.add((now - sent) / 1e9)
             playing.cancel()
-        self.dropped += session.dropped
 
 
 async def endless(number: int) -> AsyncGenerator[bytes]:
@@ -141,12 +156,9 @@ async def place_and_serve(options: argparse.Namespace) -> None:
     """Serve streams, place the calls, measure, and print the figures as JSON."""
     with socket.create_server(("127.0.0.1", 0), backlog=2_048) as listener:
         port = listener.getsockname()[1]
-        measured, streams = (
-            Measured(),
-            Streams(f"ws://127.0.0.1:{port}/talk", shutdown_timeout=0.1),
-        )
+        measured = Measured(options.serve)
+        streams = Streams(f"ws://127.0.0.1:{port}/talk", shutdown_timeout=0.1)
         streams.on_stream(measured.talk)
-        count = options.serve
         async with (
             served(streams, listener, options.front),
             CallService(
@@ -158,34 +170,32 @@ async def place_and_serve(options: argparse.Namespace) -> None:
                 streams=streams,
             ) as service,
         ):
-            rows = ({"to": FIRST + n, "pcmo": streams.flow()} for n in range(count))
+            rows = ({"to": FIRST + n, "pcmo": streams.flow()} for n in range(options.serve))
             calls: list[CallHandle] = [call async for call in service.make_calls(rows)]
-            began = time.monotonic()
-            while measured.sessions < count and time.monotonic() - began < LONGEST_WAIT:
-                await asyncio.sleep(0.1)
+            await asyncio.wait_for(measured.all_there.wait(), LONGEST_WAIT)
             await asyncio.sleep(SETTLE)
             print(json.dumps(await watched(measured, options.seconds)))
-            del calls
+            del calls  # a session finds its call while something holds it
             await streams.aclose()
 
 
 async def watched(measured: Measured, seconds: float) -> dict[str, Any]:
     """Return the figures of so many seconds."""
-    measured.lateness, crossed = Lateness(), measured.crossed
+    measured.lateness = Lateness()
     cpu, began = time.process_time(), time.monotonic()
     memory = [resident()]
+    gc.callbacks.append(pauses := Pauses())
     while (left := began + seconds - time.monotonic()) > 0:
         await asyncio.sleep(min(left, 10.0))
         memory.append(resident())
     cpu, passed = time.process_time() - cpu, time.monotonic() - began
-    del crossed
+    gc.callbacks.remove(pauses)
     return {
         "sessions": measured.sessions,
         "crossed": measured.crossed,
         "cpu_share": round(cpu / passed, 3),
-        "cpu_ms_per_session_second": round(
-            1_000 * cpu / passed / max(measured.sessions, 1), 3
-        ),
+        "cpu_ms_per_session_second": round(1_000 * cpu / passed / max(measured.sessions, 1), 3),
+        "gc_worst_ms": round(1_000 * pauses.worst, 1),
         "memory_mb": round(memory[-1], 1),
         "memory_growth_mb": round(memory[-1] - memory[len(memory) // 5], 2),
         **measured.lateness.figures("in"),
@@ -193,9 +203,7 @@ async def watched(measured: Measured, seconds: float) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def served(
-    streams: Streams, listener: socket.socket, front: str
-) -> AsyncGenerator[None]:
+async def served(streams: Streams, listener: socket.socket, front: str) -> AsyncGenerator[None]:
     """Serve streams by one of the fronts."""
     if front == "websockets":
         from telecmi_async.voice.websockets_server import serve_streams  # the extra "voice"

@@ -72,6 +72,8 @@ class Dialogue:
     #: After how much speech the bot takes the callee for speaking, in seconds.
     notices: float
     ending: str
+    #: Whether the bot waits until its goodbye was heard before it ends the call.
+    waits: bool
 
     @classmethod
     def of(cls, seed: int) -> Dialogue:
@@ -109,6 +111,7 @@ class Dialogue:
             tuple(sorted(words)),
             draw.uniform(0.0, 0.2),
             ending,
+            draw.random() < 0.5,
         )
 
 
@@ -189,6 +192,7 @@ async def hold(dialogue: Dialogue) -> Held:
                 truth.voice.say(Tone(seconds))
                 at = after
             await call.ended()
+    assert streams.counts.failed == 0
     return Held(dialogue, truth.heard, said)
 
 
@@ -205,26 +209,30 @@ class _Bot:
     async def talk(self, session: StreamSession) -> None:
         self.begun.set()
         *first, goodbye = self._plan.sentences
-        with suppress(StreamClosed):
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._listen, session)
-                for sentence in first:
-                    await self._say(session, sentence)
-                    await anyio.sleep(sentence.pause)
-                tasks.cancel_scope.cancel()
-            await self._say(session, goodbye)
-            match self._plan.ending:
-                case "hang_up":
-                    await session.hang_up()
-                case "transfer":
-                    await session.transfer(FROM + 2)
-                case "say":
-                    await session.say(Play("bye.wav"), Hangup())
-                    await session.hang_up()
-                case _:
-                    await session.drain()
-                    await anyio.sleep(0.2)
-                    await session.stop()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._listen, session)
+            for sentence in first:
+                await self._say(session, sentence)
+                await anyio.sleep(sentence.pause)
+            tasks.cancel_scope.cancel()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._say, session, goodbye)
+            await anyio.sleep(goodbye.seconds + 2 if self._plan.waits else 0.01)
+            await self._end(session)
+
+    async def _end(self, session: StreamSession) -> None:
+        match self._plan.ending:
+            case "hang_up":
+                await session.hang_up()
+            case "transfer":
+                await session.transfer(FROM + 2)
+            case "say":
+                await session.say(Play("bye.wav"), Hangup())
+                await session.hang_up()
+            case _:
+                await session.drain()
+                await anyio.sleep(0.2)
+                await session.stop()
 
     async def _say(self, session: StreamSession, sentence: Sentence) -> None:
         self._speaking = True

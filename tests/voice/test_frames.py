@@ -102,7 +102,12 @@ class Sequence:
         """Serve the session to its end."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._send)
-            streams = await talk(self.talk, self.peer, rate=self.draw.choice(RATES))
+            streams = await talk(
+                self.talk,
+                self.peer,
+                rate=self.draw.choice(RATES),
+                inbox=self.draw.choice((0.1, 10.0)),
+            )
         if streams.counts.failed or len(self.peer.codes) != 1:
             self.faults.append(f"{streams.counts}, closed with {self.peer.codes}")
         lost = self.peer.taken - self.peer.taken % 2 - self.read - self.dropped
@@ -134,6 +139,8 @@ class Sequence:
             if not pcm or len(pcm) % 2:
                 self.faults.append(f"a piece of {len(pcm)} bytes")
             self.read += len(pcm)
+            if self.draw.random() < 0.1:
+                await anyio.sleep(0.3)
 
     async def _do(self, session: StreamSession, step: str) -> None:
         try:
