@@ -354,8 +354,9 @@ def crash(session: nox.Session) -> None:
     """Kill and freeze workers of campaigns and web workers, and count who was dialled twice.
 
     What takes long besides: web workers on one limit through restarts, the deployment through a
-    restart of everything, rates while ledgers stall, a soak, redials of 100,000 contacts, and ten
-    thousand calls followed to their ends.
+    restart of everything, rates while ledgers stall, a soak, redials of 100,000 contacts, ten
+    thousand calls followed to their ends, a thousand dialogues of voice bots, and a hundred thousand
+    sequences of frames.
     """
     session.install("--editable", ".", *group("full"))
     for options in (["--kills=200"], ["--kills=200", "--workers=3", "--postgres"]):
@@ -381,6 +382,10 @@ def crash(session: nox.Session) -> None:
     followed = "tests/service/test_many_calls.py"
     forgotten = "tests/service/test_tracker.py::test_nothing_is_left_of_thousands_of_calls"
     session.run(*patient, followed, forgotten, env={"MANY_CALLS": "10000"})
+    spoken = {"DIALOGUES": "1000", "DIALOGUE_REPEATS": "100", "FRAME_SEQUENCES": "100000"}
+    session.run(
+        *patient, "tests/voice/test_dialogues.py", "tests/voice/test_frames.py", env=spoken
+    )
 
 
 @nox.session

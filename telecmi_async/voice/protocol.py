@@ -10,7 +10,6 @@ silently. Source: TeleCMI's SDKs for Python and Node.js, doc.telecmi.com/piopiy/
 
 from __future__ import annotations
 
-import json
 from base64 import b64encode
 from typing import TYPE_CHECKING, Final
 
@@ -69,13 +68,10 @@ def parse_frame(frame: bytes | str) -> Audio | Text:
 
 def audio_message(pcm: bytes, rate: int) -> str:
     """Return the message that plays raw audio, whole samples at 8,000 or 16,000 Hz."""
-    audio = b64encode(pcm).decode("ascii")
-    return json.dumps(
-        {
-            "type": "streamAudio",
-            "data": {"audioDataType": "raw", "sampleRate": rate, "audioData": audio},
-        },
-        separators=(",", ":"),
+    # Nothing in it needs escapes, and ten of them are made in a second of each call.
+    return (
+        f'{{"type":"streamAudio","data":{{"audioDataType":"raw","sampleRate":{rate},'
+        f'"audioData":"{b64encode(pcm).decode("ascii")}"}}}}'
     )
 
 

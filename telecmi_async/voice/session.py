@@ -131,8 +131,9 @@ class StreamSession:
         self._playout = Playout()
         self._plays: dict[_Play, None] = {}
         self._recordings: list[Recording] = []
-        self._turn = anyio.Lock()
-        self._sending = anyio.Lock()
+        # Between two messages there is a sleep: locks need not yield as well.
+        self._turn = anyio.Lock(fast_acquire=True)
+        self._sending = anyio.Lock(fast_acquire=True)
         self._write_limit: anyio.CancelScope | None = None
         idle = math.inf if limits.idle is None else anyio.current_time() + limits.idle
         self._reading = anyio.CancelScope(deadline=idle)
@@ -266,7 +267,10 @@ class StreamSession:
                     start = self._playout.add(anyio.current_time(), seconds, play.clip)
                     for recording in self._recordings:
                         recording.add_bot(pcm, at=start)
-                    await self._write(protocol.audio_message(pcm, self.rate))
+                    with suppress(
+                        StreamClosed
+                    ):  # the end stops every play, unless it was before
+                        await self._write(protocol.audio_message(pcm, self.rate))
 
     async def _queue(self, play: _Play, messages: AsyncIterable[bytes] | None = None) -> None:
         """Send a play's audio in its turn, and wait until what was sent so far is heard."""
