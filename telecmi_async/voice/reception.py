@@ -110,12 +110,13 @@ class Reception:
         account = self._calls.account_of(found["signed"])
         if account is None:
             return None
-        reference, cmiuuid = found[3], None
+        reference, cmiuuid, signed = found[3], None, found["signed"]
         if (sealed := found["sealed"]) is not None:
             named, _, cmiuuid = (account.decrypt(sealed) or "").partition(" ")
             if named != reference:
                 return None
-        return Admission(reference, int(found["rate"]), cmiuuid)
+            signed += f"/{sealed}"
+        return Admission(reference, int(found["rate"]), cmiuuid, signed)
 
     def may_enter(self, admission: Admission) -> bool:
         """Return whether there is room for a connection."""

@@ -11,11 +11,12 @@ import logging
 import math
 from collections import deque
 from contextlib import aclosing, asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any, Final, Self, SupportsIndex
+from typing import TYPE_CHECKING, Final, Self, SupportsIndex
 
 import anyio
 from attrs import define, field, frozen
 
+from telecmi_async._internal.event_loop import clock_of, current_loop
 from telecmi_async._internal.messages import shown_id
 from telecmi_async.errors import StreamClosed
 from telecmi_async.pcmo.actions import Bridge, Hangup
@@ -45,12 +46,13 @@ STALLED: Final = 1008
 _TEXTS: Final = 100
 # After so many frames other tasks get a turn, even if more frames are there.
 _FRAMES: Final = 16
+# A far end may be given up so much too early, as a part of the time that it has.
+_EARLY: Final = 0.01
 # Between what was heard by the estimate and an action that ends it: for the way to the phone.
 _WAY: Final = 0.2
 # How long TeleCMI may take to close the stream after a hang-up, and a WebSocket to be closed.
 _HANG_UP: Final = 5.0
 _CLOSE: Final = 2.0
-
 
 _NOTHING: Final = Heard(0.0, 0.0, interrupted=False)
 
@@ -121,6 +123,7 @@ class StreamSession:
     ) -> None:
         self.reference, self.cmiuuid = admission.reference, admission.cmiuuid
         self.rate = admission.rate
+        self._admission = admission
         self.inbound = inbound
         self.closed = False
         self._call = call
@@ -192,19 +195,24 @@ class StreamSession:
                 await self._socket.close(self.code)
 
     async def _read(self) -> None:
-        frames, idle = 0, self._limits.idle
+        frames, half, idle = 0, b"", self._limits.idle
+        clock = clock_of(current_loop())
         while not self.closed and (frame := await self._socket.receive()) is not None:
             parsed = protocol.parse_frame(frame)
             if isinstance(parsed, protocol.Text):
                 self._texts.append(parsed.text)
             else:
-                self._inbox.put(parsed.pcm)
+                pcm = half + parsed.pcm
+                end = len(pcm) - len(pcm) % protocol.SAMPLE
+                pcm, half = pcm[:end], pcm[end:]
+                self._inbox.put(pcm)
                 for recording in self._recordings:
-                    recording.add_caller(parsed.pcm)
+                    recording.add_caller(pcm)
+            # To move a deadline costs more than to look at the clock.
+            if idle is not None and clock() + idle - self._reading.deadline > idle * _EARLY:
+                self._reading.deadline = clock() + idle
             frames += 1
             if not frames % _FRAMES:
-                if idle is not None:
-                    self._reading.deadline = anyio.current_time() + idle
                 # A peer that never stops must not hold the event loop.
                 await anyio.lowlevel.checkpoint()
 
@@ -375,13 +383,16 @@ class StreamSession:
         """Have TeleCMI run actions once all that was played has been heard, 0.2 seconds later.
 
         TeleCMI does not say when they are done. Actions that wait for pressed keys are not
-        offered within a stream.
+        offered within a stream. A `Streams.flow` streams this call again, as another connection.
 
         Raises:
             InvalidCall: They cannot be sent.
             StreamClosed: The stream is closed.
         """
-        message = protocol.flow_message(actions)
+        await self._run_flow(actions)
+
+    async def _run_flow(self, flow: FlowLike) -> None:
+        message = protocol.flow_message(flow, streamed_as=self._admission.signed)
         await self.drain()
         await anyio.sleep(_WAY)
         await self._send(message)
@@ -398,8 +409,7 @@ class StreamSession:
             StreamClosed: The stream is closed.
         """
         is_number = isinstance(to, str) or hasattr(to, "__index__")
-        flow: Any = [Bridge([to])] if is_number else to  # type: ignore[list-item]  # as checked
-        await self.say(*flow)
+        await self._run_flow([Bridge([to])] if is_number else to)  # type: ignore[list-item, arg-type]  # as checked
 
     async def hang_up(self) -> None:
         """End the call once all that was played has been heard, and wait for the end.

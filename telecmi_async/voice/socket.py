@@ -15,11 +15,13 @@ class Admission:
         reference: The reference of its call.
         rate: Samples a second.
         cmiuuid: TeleCMI's id of an inbound call's leg.
+        signed: The end of its address, which nobody else has: for streams that follow.
     """
 
     reference: str
     rate: int
     cmiuuid: str | None = field(default=None, repr=False)
+    signed: str = field(default="", repr=False, eq=False)
 
 
 class StreamSocket(Protocol):

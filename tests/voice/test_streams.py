@@ -10,7 +10,16 @@ import anyio
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from stream_peer import SECRET, URL, StreamPeer, path_for, silence, streams_for, talk
+from stream_peer import (
+    SECRET,
+    URL,
+    StreamPeer,
+    path_for,
+    settle,
+    silence,
+    streams_for,
+    talk,
+)
 
 from telecmi_async import ConfigurationError, InvalidCall, StreamClosed
 from telecmi_async.events import InboundRequest, parse_event
@@ -527,6 +536,29 @@ async def test_a_handler_that_closes_its_streams_does_not_wait_for_itself() -> N
     await streams.serve(admission, StreamPeer())
 
     assert streams.counts == StreamCounts(connected=1)
+
+
+async def test_handlers_that_close_their_streams_do_not_wait_for_each_other() -> None:
+    """Two bots may end the program at once, also in tasks of their own."""
+    streams = streams_for()
+
+    @streams.on_stream
+    async def handler(session: StreamSession) -> None:
+        await anyio.sleep(1)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(streams.aclose)
+        await session.play(silence(0.1))
+
+    with anyio.fail_after(2):
+        async with anyio.create_task_group() as tasks:
+            for _ in range(2):
+                admission = streams.admit(path_for(streams))
+                assert admission is not None
+                tasks.start_soon(streams.serve, admission, StreamPeer())
+            await settle()
+            await streams.aclose()
+
+    assert streams.counts == StreamCounts(connected=2)
 
 
 async def test_streams_open_again() -> None:
