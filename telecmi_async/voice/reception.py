@@ -8,13 +8,14 @@ the secret knows the call of a connection, and nothing else of an address is tru
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import Counter, OrderedDict
 from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
-from telecmi_async._internal.telecmi import REFERENCE_PATTERN
+from telecmi_async._internal.telecmi import REFERENCE_PATTERN, STREAM_PLACEHOLDER
 from telecmi_async.events.reference import new_reference
 from telecmi_async.voice.socket import Admission
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from telecmi_async.calls.streamed_calls import StreamedCalls
     from telecmi_async.events import Event
     from telecmi_async.voice.session import StreamSession
+
+logger = logging.getLogger("telecmi_async")
 
 _ADDRESS: Final = re.compile(
     rf"/(?P<rate>8000|16000)/(?P<signed>{REFERENCE_PATTERN})(?:/(?P<sealed>[\w-]{{1,600}}))?/?\Z",
@@ -70,6 +73,7 @@ class Reception:
         self._max_sessions = max_sessions
         self._connections: OrderedDict[str, int] = OrderedDict()
         self._inbound: OrderedDict[str, Event] = OrderedDict()
+        self._explained = False
 
     def address_for(self, event: Event) -> str:
         """Return the end of the address, without rate, at which an event's call connects."""
@@ -92,6 +96,17 @@ class Reception:
         admission = self._read(path)
         if admission is None:
             self.counts["forged"] += 1
+            if (
+                path.partition("?")[0].endswith(f"/{STREAM_PLACEHOLDER}")
+                and not self._explained
+            ):
+                self._explained = True  # once, as anyone may ask for it
+                logger.error(
+                    "a stream is refused: its address has %s in place of a call's reference, "
+                    "which CallService replaces; for an inbound call, answer with "
+                    "streams.answer(event)",
+                    STREAM_PLACEHOLDER,
+                )
         return admission
 
     def admit(self, path: str) -> Admission | None:

@@ -109,6 +109,20 @@ async def test_anything_else_is_forged(path: str) -> None:
     assert streams.counts == StreamCounts(forged=1)
 
 
+async def test_a_placeholder_in_an_address_is_explained_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """An inbound call that is answered with `Streams.flow` has no address of its own."""
+    streams = streams_for(listen)
+
+    for _ in range(3):
+        assert streams.admit(path_of(streams.flow())) is None
+
+    (record,) = caplog.records
+    assert "streams.answer(event)" in record.getMessage()
+    assert streams.counts == StreamCounts(forged=3)
+
+
 @given(path=st.text(max_size=200))
 @example(path="/8000/" * 200)
 def test_no_path_breaks_the_reception(path: str) -> None:
