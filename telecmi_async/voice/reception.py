@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
+from telecmi_async._internal.event_loop import current_loop, has_ended
 from telecmi_async._internal.telecmi import REFERENCE_PATTERN, STREAM_PLACEHOLDER
 from telecmi_async.events.reference import new_reference
 from telecmi_async.voice.socket import Admission
@@ -136,12 +137,20 @@ class Reception:
     def may_enter(self, admission: Admission) -> bool:
         """Return whether there is room for a connection."""
         reference = admission.reference
+        if len(self.sessions) >= self._max_sessions:
+            self._forget_ended_loops()
         return (
             self.ready
             and not self.closed
             and self._connections.get(reference, 0) < _CONNECTIONS
             and (reference in self.sessions or len(self.sessions) < self._max_sessions)
         )
+
+    def _forget_ended_loops(self) -> None:
+        """Forget sessions whose event loop was closed while they went on."""
+        for session in list(self.sessions.values()):
+            if has_ended(session.loop):
+                self.leave(session)
 
     def enter(self, session: StreamSession) -> None:
         """Keep a session; an open one of the same call ends, since TeleCMI connects again."""
@@ -153,7 +162,8 @@ class Reception:
             self._connections.popitem(last=False)
         if (old := self.sessions.pop(reference, None)) is not None:
             self.counts["replaced"] += 1
-            old.end("another connection of its call replaced it")
+            if old.loop is current_loop():  # another one may be closed, or in another thread
+                old.end("another connection of its call replaced it")
         self.sessions[reference] = session
 
     def leave(self, session: StreamSession) -> None:

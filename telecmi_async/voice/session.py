@@ -144,8 +144,8 @@ class StreamSession:
         #: What its WebSocket is closed with.
         self.code = 1000
         self._cut = _NOTHING
-        #: Set once the session is closed.
-        self.over = anyio.Event()
+        #: Set once the session is closed; the event loop that it is served in.
+        self.over, self.loop = anyio.Event(), current_loop()
 
     def __repr__(self) -> str:
         state = f"closed: {self._why}" if self.closed else "open"
@@ -196,7 +196,7 @@ class StreamSession:
 
     async def _read(self) -> None:
         frames, half, idle = 0, b"", self._limits.idle
-        clock = clock_of(current_loop())
+        clock = clock_of(self.loop)
         while not self.closed and (frame := await self._socket.receive()) is not None:
             parsed = protocol.parse_frame(frame)
             if isinstance(parsed, protocol.Text):

@@ -325,7 +325,7 @@ class Streams:
         runs = {
             session: run
             for session, run in self._running.items()
-            if run.loop is loop and not (is_inside and run.closes.is_set())
+            if session.loop is loop and not (is_inside and run.closes.is_set())
         }
         ends = [run.closes if is_inside else run.over for run in runs.values()]
         try:
@@ -358,7 +358,6 @@ class _Run:
     """A session that is served."""
 
     def __init__(self) -> None:
-        self.loop = current_loop()
         self.handler = anyio.CancelScope()
         #: Set once the session is closed; once the handler closes the streams itself, or is over;
         #: once it is over.

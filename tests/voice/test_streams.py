@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import pickle
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 import pytest
@@ -24,14 +25,11 @@ from stream_peer import (
 from telecmi_async import ConfigurationError, InvalidCall, StreamClosed
 from telecmi_async.events import InboundRequest, parse_event
 from telecmi_async.events.reference import new_reference
-from telecmi_async.voice import Admission, StreamCounts, Streams
-
-if TYPE_CHECKING:
-    from telecmi_async.voice import StreamSession
+from telecmi_async.voice import Admission, StreamCounts, Streams, StreamSession
 
 pytestmark = pytest.mark.anyio
 
-REFERENCE = "tcm_" + "a2" * 13
+REFERENCE, OTHER = "tcm_" + "a2" * 13, "tcm_" + "b3" * 13
 LEG = "c1a2b3c4-0000-4000-8000-00000000abcd"
 INBOUND = parse_event(
     {"action": "inbound", "cmiuuid": LEG, "from": "19170000001", "to": "19170000000"}
@@ -582,6 +580,29 @@ async def test_streams_open_again() -> None:
 
     async with streams:
         assert streams.admit(path_for(streams)) is not None
+
+
+@pytest.mark.parametrize("references", [(REFERENCE, REFERENCE), (REFERENCE, OTHER)])
+def test_an_event_loop_that_was_closed_keeps_no_place(references: tuple[str, str]) -> None:
+    """A program that ended in a call, and goes on in a new event loop, serves any call there."""
+    streams = streams_for(listen, max_sessions=1)
+    sessions: list[StreamSession] = []
+
+    async def enter(reference: str) -> None:
+        admission = streams.admit(path_for(streams, reference))
+        assert admission is not None
+        limits = streams._limits
+        sessions.append(
+            StreamSession(admission, StreamPeer(), call=None, inbound=None, limits=limits)
+        )
+        streams._reception.enter(sessions[-1])
+        assert streams.admit(path_for(streams)) is None
+
+    for reference in references:
+        asyncio.run(enter(reference))
+
+    assert streams.counts.connected == 2
+    assert not sessions[0].closed  # what belongs to another loop is not touched
 
 
 async def test_many_sessions_do_not_mix() -> None:
