@@ -320,7 +320,7 @@ class Streams:
         self._reception.closed = True
         here, loop = _run_here.get(), current_loop()
         is_inside = here in self._running.values()
-        if here is not None:
+        if here is not None and is_inside:
             here.closes.set()
         runs = {
             session: run
