@@ -27,8 +27,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("telecmi_async")
 
+# Of an id that no call has, an address has nothing.
+_LONGEST_SEALED: Final = 600
 _ADDRESS: Final = re.compile(
-    rf"/(?P<rate>8000|16000)/(?P<signed>{REFERENCE_PATTERN})(?:/(?P<sealed>[\w-]{{1,600}}))?/?\Z",
+    rf"/(?P<rate>8000|16000)/(?P<signed>{REFERENCE_PATTERN})"
+    rf"(?:/(?P<sealed>[\w-]{{1,{_LONGEST_SEALED}}}))?/?\Z",
     re.ASCII,
 )
 _LONGEST: Final = 2_000
@@ -86,7 +89,8 @@ class Reception:
         signed = account.sign(reference)
         if event.cmiuuid is None:
             return signed
-        return f"{signed}/{account.encrypt(f'{reference} {event.cmiuuid}')}"
+        sealed = account.encrypt(f"{reference} {event.cmiuuid}")
+        return signed if len(sealed) > _LONGEST_SEALED else f"{signed}/{sealed}"
 
     def inbound(self, reference: str) -> Event | None:
         """Return the event of the inbound call with this reference, if it was answered here."""

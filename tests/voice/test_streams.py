@@ -154,6 +154,18 @@ async def test_an_inbound_call_has_an_address_of_its_own() -> None:
     assert path_of(first).split("/")[-2].split(".")[1] not in repr(first)
 
 
+@pytest.mark.parametrize("size", [1, 300, 400, 10_000])
+async def test_an_inbound_call_with_any_id_is_admitted(size: int) -> None:
+    """An id that is too long for an address is left out of it."""
+    streams = streams_for(listen)
+    event = parse_event({"action": "inbound", "cmiuuid": "x" * size, "from": "1", "to": "2"})
+
+    admission = streams.admit(path_of(streams.answer(event)))
+
+    assert admission is not None
+    assert admission.cmiuuid == ("x" * size if size < 400 else None)
+
+
 async def test_the_parts_of_two_addresses_do_not_mix() -> None:
     """The id of one call does not fit the reference of another."""
     streams = streams_for(listen)
