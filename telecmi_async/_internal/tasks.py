@@ -37,11 +37,11 @@ _FAILED = "a background task failed; others go on"
 @asynccontextmanager
 async def background_task_group() -> AsyncGenerator[TaskGroup]:
     """Open a task group that ends with its body, whose error is raised without a group."""
-    failure: Exception | KeyboardInterrupt | None = None
+    failure: Exception | KeyboardInterrupt | SystemExit | None = None
     async with anyio.create_task_group() as tasks:
         try:
             yield tasks
-        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  # raised again below
+        except (Exception, KeyboardInterrupt, SystemExit) as error:  # noqa: BLE001  # raised again below
             failure = error
         tasks.cancel_scope.cancel()
     if failure is not None:

@@ -13,6 +13,7 @@ from telecmi_async._internal import validators
 from telecmi_async._internal.event_loop import current_loop, is_failure
 from telecmi_async._internal.seams import check_function, check_instance
 from telecmi_async._internal.secrets import Secret, log_failure
+from telecmi_async._internal.tasks import background_task_group
 from telecmi_async._internal.telecmi import STREAM_PLACEHOLDER
 from telecmi_async.calls.streamed_calls import StreamedCalls
 from telecmi_async.errors import ConfigurationError, InvalidCall, StreamClosed
@@ -263,13 +264,12 @@ class Streams:
         run = self._running[session] = _Run()
         outer = _run_here.set(run)
         try:
-            async with anyio.create_task_group() as tasks:
+            async with background_task_group() as tasks:
                 tasks.start_soon(self._receive, session, run)
                 with run.handler:
                     await self._handle(session)
                 session.end("the handler returned")
                 await run.closed.wait()
-                tasks.cancel_scope.cancel()
         finally:
             _run_here.reset(outer)
             reception.leave(session)

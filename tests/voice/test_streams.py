@@ -442,6 +442,22 @@ async def test_a_handler_that_ends_with_the_stream_did_not_fail(
     assert caplog.text == ""
 
 
+@pytest.mark.parametrize("end", [SystemExit(3), KeyboardInterrupt()])
+async def test_a_handler_may_end_the_program(end: BaseException, tmp_path: Any) -> None:
+    """``sys.exit()`` and an interrupt reach the event loop as they are, also from a recording."""
+    peer = StreamPeer()
+
+    async def handler(session: StreamSession) -> None:
+        async with session.record(tmp_path / "call.wav"):
+            raise end
+
+    with pytest.raises(type(end)) as caught:
+        await talk(handler, peer)
+
+    assert caught.value is end
+    assert peer.codes == [1001]
+
+
 async def test_a_stale_error_of_another_stream_is_a_failure() -> None:
     """StreamClosed while the session is open says nothing about it."""
 
