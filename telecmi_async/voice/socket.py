@@ -15,7 +15,7 @@ class Admission:
         reference: The reference of its call.
         rate: Samples a second.
         cmiuuid: TeleCMI's id of an inbound call's leg.
-        signed: The end of its address, which nobody else has: for streams that follow.
+        signed: The end of its address, with the code, for further streams of the call.
     """
 
     reference: str
