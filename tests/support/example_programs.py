@@ -25,7 +25,7 @@ def shown_on_pages() -> set[str]:
         name
         for page in pages
         for name in re.findall(
-            r"^```\{literalinclude\} \S*/examples/(\w+\.py)$", page, re.MULTILINE
+            r"^```\{literalinclude\} \S*/examples/(?:voice/)?(\w+\.py)$", page, re.MULTILINE
         )
     }
 
