@@ -42,7 +42,8 @@ BREAK = '{"action":"break"}'
 def seconds_in(messages: list[str | None]) -> float:
     """Return how much audio messages have."""
     audio = [json.loads(each)["data"] for each in messages if each and "streamAudio" in each]
-    return sum(len(base64.b64decode(d["audioData"])) / 2 / d["sampleRate"] for d in audio)
+    bytes_at = [(len(base64.b64decode(d["audioData"])), int(d["sampleRate"])) for d in audio]
+    return sum(size / 2 / rate for size, rate in bytes_at)
 
 
 def actions_in(messages: list[str | None]) -> list[str]:
@@ -73,7 +74,7 @@ async def talk(bot: PipecatBot, callee: Callee | None = None) -> CallVoice:
     ],
 )
 async def test_speech_is_heard_in_full(
-    rate: int, rates: tuple[int, int], params: dict[str, int]
+    rate: int, rates: tuple[int, int], params: dict[str, Any]
 ) -> None:
     """At any rates all that a bot says is heard, without what follows, before it hangs up."""
 

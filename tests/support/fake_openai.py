@@ -127,7 +127,7 @@ class _Session:
         seconds, fault = self.engine.next_reply()
         response = {"id": self.new_id("resp"), "object": "realtime.response"}
         item = self.new_id("item")
-        at = {"response_id": response["id"], "item_id": item}
+        at: dict[str, Any] = {"response_id": response["id"], "item_id": item}
         at |= {"output_index": 0, "content_index": 0}
         self.engine.items[item] = 0.0
         await self.send("response.created", response=response | {"status": "in_progress"})
