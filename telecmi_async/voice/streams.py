@@ -351,14 +351,14 @@ def _split(
 ) -> tuple[BaseException | None, BaseException | None]:
     """Return the failure in what a handler raised, and the cancellation or interrupt in it."""
     if isinstance(error, BaseExceptionGroup):
-        return error.split(Exception)
+        return cast("BaseExceptionGroup[BaseException]", error).split(Exception)
     return (error, None) if is_failure(error) else (None, error)
 
 
 def _is_close(error: BaseException) -> bool:
     """Return whether an error, or each in a group, is that the stream was closed."""
     if isinstance(error, BaseExceptionGroup):
-        return all(map(_is_close, error.exceptions))
+        return all(map(_is_close, cast("BaseExceptionGroup[BaseException]", error).exceptions))
     return isinstance(error, StreamClosed)
 
 
