@@ -31,11 +31,11 @@ async def talk(socket: BotSocket) -> None:
     await socket.say(clip(sound(4)))
     await socket.hear_voice()
     await socket.say(BREAK)
-    await anyio.sleep(0.4)
-    await socket.say(clip(sound(0.3)))
-    await anyio.sleep(0.5)
-    await socket.say(clip(sound(0.3)), "nonsense")
-    await anyio.sleep(1.5)
+    await anyio.sleep(0.8)
+    await socket.say(clip(sound(0.4)))
+    await anyio.sleep(0.6)
+    await socket.say(clip(sound(0.8)), "nonsense")
+    await anyio.sleep(1.0)
     await socket.close()
 
 
@@ -161,7 +161,7 @@ def test_without_javascript_it_is_shown_and_not_reloaded(plain: Browser) -> None
 def test_the_picture_in_the_docs_can_be_taken(browser: Browser, tmp_path: Path) -> None:
     """The drawing, its key and its measures are in one picture; `PICTURE` says where to write it."""
     picture = Path(PICTURE or tmp_path / "talk.png")
-    browser.look(1_000, 900)
+    browser.look(1_000, 1_400)
     with streamed() as (_, address):
         browser.visit(address)
         browser.until(
