@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import anyio
 
+from telecmi_async._internal.event_loop import make_signal
 from telecmi_async.voice.protocol import SAMPLE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class AudioInbox:
@@ -16,7 +22,8 @@ class AudioInbox:
     def __init__(self, limit: int) -> None:
         self._limit = limit - limit % SAMPLE
         self._buffer = bytearray()
-        self._news = anyio.Event()
+        #: Wake the tasks that wait.
+        self._waiting: list[Callable[[], None]] = []
         self._ended = False
         #: How many bytes were dropped since the program read too slowly.
         self.dropped = 0
@@ -29,12 +36,17 @@ class AudioInbox:
             excess += excess % SAMPLE
             del self._buffer[:excess]
             self.dropped += excess
-        self._news.set()
+        self._wake()
 
     def end(self) -> None:
         """No more audio comes."""
         self._ended = True
-        self._news.set()
+        self._wake()
+
+    def _wake(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for wake in waiting:
+            wake()
 
     async def get(self) -> bytes | None:
         """Return the samples that are there, waiting for the first; None after the last."""
@@ -42,9 +54,13 @@ class AudioInbox:
             if self._ended:
                 await anyio.lowlevel.checkpoint()
                 return None
-            if self._news.is_set():  # several tasks may wait
-                self._news = anyio.Event()
-            await self._news.wait()
+            news, wake = make_signal()  # cheaper than an event, fifty times a second
+            self._waiting.append(wake)
+            try:
+                await news
+            finally:
+                if wake in self._waiting:  # it was cancelled
+                    self._waiting.remove(wake)
         end = len(self._buffer) - len(self._buffer) % SAMPLE
         pcm = bytes(self._buffer[:end])
         del self._buffer[:end]
