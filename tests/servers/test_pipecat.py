@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import base64
 import json
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
-from pipecat.frames.frames import (
-    CancelFrame,
-    EndFrame,
-    InputAudioRawFrame,
-    InterruptionFrame,
-    OutputAudioRawFrame,
-    OutputTransportMessageFrame,
-    OutputTransportMessageUrgentFrame,
-    StartFrame,
-)
 from pipecat_bot import PipecatBot
 
 from telecmi_async import Flow
 from telecmi_async.errors import ConfigurationError, InvalidAudio, InvalidCall
-from telecmi_async.simulator import Callee, Tone
-from telecmi_async.simulator.voice.streaming import dial_stream
-from telecmi_async.voice.pipecat import TelecmiFrameSerializer, _SpeechEnded, flow_frame
+from telecmi_async.simulator import Callee, Tone, dial_stream
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # Pipecat's own: audioop, and others
+    from pipecat.frames.frames import (
+        CancelFrame,
+        EndFrame,
+        InputAudioRawFrame,
+        InterruptionFrame,
+        OutputAudioRawFrame,
+        OutputTransportMessageFrame,
+        OutputTransportMessageUrgentFrame,
+        StartFrame,
+    )
+
+    from telecmi_async.voice.pipecat import TelecmiFrameSerializer, _SpeechEnded, flow_frame
 
 if TYPE_CHECKING:
     from telecmi_async.simulator import CallVoice
