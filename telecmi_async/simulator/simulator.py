@@ -258,7 +258,7 @@ class Simulator(SimulatorOptions):
         Time passes in its calls. If it has a `Receiver` among its ``events``, and ``webhooks``
         has no target, events of its calls go to that receiver, and so do those of calls of
         closed services. Several services, each with its own receiver, may be open at once.
-        If it has ``streams`` of `telecmi_async.voice`, and the simulator has none, they get the
+        If it has `telecmi_async.voice.Streams`, and the simulator has none, they get the
         calls that a flow streams while it is open.
 
         Args:

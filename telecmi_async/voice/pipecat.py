@@ -135,7 +135,7 @@ class TelecmiFrameSerializer(FrameSerializer):
         self._given = 0
         self._over = self._silent = -math.inf
 
-    async def setup(self, setup: FrameProcessorSetup) -> None:
+    async def setup(self, setup: FrameProcessorSetup) -> None:  # type: ignore[override]  # so does Pipecat
         """Learn the pipeline's rate, and watch for the end of speech; Pipecat calls this twice."""
         if self._clock is None:
             setup.pipeline_worker.add_observer(_SpeechObserver())

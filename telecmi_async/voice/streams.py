@@ -81,7 +81,8 @@ class Streams:
                     ...
 
     Args:
-        url: Where `asgi` is mounted, as TeleCMI reaches it: ``"wss://…"``.
+        url: Where `asgi` is mounted, as TeleCMI reaches it: ``"wss://…"``; ``"https://…"`` means the
+            same.
         secret: The account's secret, for streams in a process that places no calls. A service
             that is given the streams adds its own.
         max_sessions: How many calls are served at the same time; others are refused.
@@ -383,6 +384,8 @@ def _checked_url(url: str) -> str:
     """Return where the streams are mounted, without a slash at its end."""
     check_instance("url", url, str, 'where the streams are mounted, "wss://…"')
     base = url.rstrip("/")
+    if base.startswith(("http://", "https://")):  # as for webhooks
+        base = base.replace("http", "ws", 1)
     try:
         Stream(f"{base}/8000/{STREAM_PLACEHOLDER}")
     except InvalidCall as error:

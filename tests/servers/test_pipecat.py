@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import base64
 import json
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
-from pipecat.frames.frames import (
-    CancelFrame,
-    EndFrame,
-    InputAudioRawFrame,
-    InterruptionFrame,
-    OutputAudioRawFrame,
-    OutputTransportMessageFrame,
-    OutputTransportMessageUrgentFrame,
-    StartFrame,
-)
 from pipecat_bot import PipecatBot
 
 from telecmi_async import Flow
 from telecmi_async.errors import ConfigurationError, InvalidAudio, InvalidCall
-from telecmi_async.simulator import Callee, Tone
-from telecmi_async.simulator.voice.streaming import dial_stream
-from telecmi_async.voice.pipecat import TelecmiFrameSerializer, _SpeechEnded, flow_frame
+from telecmi_async.simulator import Callee, Tone, dial_stream
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # Pipecat's own: audioop, and others
+    from pipecat.frames.frames import (
+        CancelFrame,
+        EndFrame,
+        InputAudioRawFrame,
+        InterruptionFrame,
+        OutputAudioRawFrame,
+        OutputTransportMessageFrame,
+        OutputTransportMessageUrgentFrame,
+        StartFrame,
+    )
+
+    from telecmi_async.voice.pipecat import TelecmiFrameSerializer, _SpeechEnded, flow_frame
 
 if TYPE_CHECKING:
     from telecmi_async.simulator import CallVoice
@@ -42,7 +46,8 @@ BREAK = '{"action":"break"}'
 def seconds_in(messages: list[str | None]) -> float:
     """Return how much audio messages have."""
     audio = [json.loads(each)["data"] for each in messages if each and "streamAudio" in each]
-    return sum(len(base64.b64decode(d["audioData"])) / 2 / d["sampleRate"] for d in audio)
+    bytes_at = [(len(base64.b64decode(d["audioData"])), int(d["sampleRate"])) for d in audio]
+    return sum(size / 2 / rate for size, rate in bytes_at)
 
 
 def actions_in(messages: list[str | None]) -> list[str]:
@@ -73,7 +78,7 @@ async def talk(bot: PipecatBot, callee: Callee | None = None) -> CallVoice:
     ],
 )
 async def test_speech_is_heard_in_full(
-    rate: int, rates: tuple[int, int], params: dict[str, int]
+    rate: int, rates: tuple[int, int], params: dict[str, Any]
 ) -> None:
     """At any rates all that a bot says is heard, without what follows, before it hangs up."""
 

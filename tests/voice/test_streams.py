@@ -209,6 +209,13 @@ def test_a_flow_is_the_same_for_all_calls() -> None:
     assert len(streams.flow() + streams.flow()) == 2
 
 
+def test_the_address_of_a_web_application_will_do() -> None:
+    """An https address is that of the WebSocket, so that one setting serves webhooks as well."""
+    assert Streams("https://voice.example.com/talk").flow() == Streams(URL).flow()
+    (stream,) = Streams("http://127.0.0.1:8000").flow().dump()
+    assert str(stream["ws_url"]).startswith("ws://127.0.0.1:8000/8000/")
+
+
 @pytest.mark.parametrize(
     "options", [{"rate": 24_000}, {"rate": "8000"}, {"listen_mode": "calle"}]
 )
@@ -221,7 +228,7 @@ def test_a_flow_that_cannot_be_streamed_is_refused(options: Any) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        {"url": "https://voice.example.com"},
+        {"url": "ftp://voice.example.com"},
         {"url": "voice.example.com"},
         {"url": None},
         {"url": URL + "?a=1"},

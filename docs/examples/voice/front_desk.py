@@ -18,7 +18,7 @@ from telecmi_async.voice import Streams, StreamSession
 SECRET = os.environ["TELECMI_SECRET"]
 SOUNDS = {path.stem: path.read_bytes() for path in Path("sounds").glob("*.wav")}
 receiver = Receiver(os.environ["TELECMI_WEBHOOK_TOKEN"], secret=SECRET)
-streams = Streams(os.environ["STREAMS_URL"], secret=SECRET)  # wss://voice.example.com/talk
+streams = Streams(os.environ["PUBLIC_URL"] + "/talk", secret=SECRET)
 app = Starlette(routes=[Mount("/telecmi", receiver.asgi), Mount("/talk", streams.asgi)])
 
 

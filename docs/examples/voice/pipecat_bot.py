@@ -61,14 +61,14 @@ async def talk(websocket: WebSocket) -> None:
     stages = [transport.input(), memory.user(), engine, transport.output(), memory.assistant()]
     worker = PipelineWorker(Pipeline(stages))
 
-    @transport.event_handler("on_client_connected")
     async def greet(*_: object) -> None:
         await worker.queue_frame(LLMRunFrame())
 
-    @transport.event_handler("on_client_disconnected")
     async def end(*_: object) -> None:
         await worker.cancel()
 
+    transport.add_event_handler("on_client_connected", greet)
+    transport.add_event_handler("on_client_disconnected", end)
     runner = WorkerRunner(handle_sigint=False)
     await runner.add_workers(worker)
     await runner.run()
