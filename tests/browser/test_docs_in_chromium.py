@@ -52,6 +52,8 @@ SEARCHES = {
     "time zone": "reference/campaign-rules",
     "caller id": "reference/glossary",
     "FlowLike": "reference/api/types",
+    "voice bot": "how-to/voice-bot",
+    "barge-in": "explanation/how-a-voice-stream-works",
 }
 HITS = 5
 
