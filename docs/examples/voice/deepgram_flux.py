@@ -51,15 +51,15 @@ async def talk(session: StreamSession) -> None:
         listening = tasks.create_task(listen(session, ears))
         speaking = tasks.create_task(speak(session, "Bicycle shop, hello!", history))
         async for message in ears:
-            match json.loads(message):
-                case {"event": "StartOfTurn"}:
-                    speaking.cancel()
-                    heard = await session.interrupt()
-                    if heard.interrupted:
-                        history.append(f"(you were interrupted after {heard.seconds:.1f} s)")
-                case {"event": "EndOfTurn", "transcript": text}:
-                    history.append(f"caller: {text}")
-                    speaking = tasks.create_task(reply(session, history))
+            turn = json.loads(message)
+            if turn.get("event") == "StartOfTurn":
+                speaking.cancel()
+                heard = await session.interrupt()
+                if heard.interrupted:
+                    history.append(f"(you were interrupted after {heard.seconds:.1f} s)")
+            elif turn.get("event") == "EndOfTurn":
+                history.append(f"caller: {turn['transcript']}")
+                speaking = tasks.create_task(reply(session, history))
         listening.cancel()
 
 

@@ -78,18 +78,18 @@ async def speak(
     item, audio = "", asyncio.Queue[bytes]()
     async for message in engine:
         event = json.loads(message)
-        match event["type"]:
-            case "response.output_audio.delta":
-                if event["item_id"] != item:
-                    item, audio = event["item_id"], asyncio.Queue()
-                    tasks.create_task(play(session, engine, item, audio))
-                audio.put_nowait(b64decode(event["delta"]))
-            case "response.output_audio.done":
-                audio.put_nowait(b"")
-            case "input_audio_buffer.speech_started":
-                await session.interrupt()
-            case "error":  # most errors do not end the session
-                print("OpenAI:", event["error"]["message"])
+        kind = event["type"]
+        if kind == "response.output_audio.delta":
+            if event["item_id"] != item:
+                item, audio = event["item_id"], asyncio.Queue[bytes]()
+                tasks.create_task(play(session, engine, item, audio))
+            audio.put_nowait(b64decode(event["delta"]))
+        elif kind == "response.output_audio.done":
+            audio.put_nowait(b"")
+        elif kind == "input_audio_buffer.speech_started":
+            await session.interrupt()
+        elif kind == "error":  # most errors do not end the session
+            print("OpenAI:", event["error"]["message"])
 
 
 async def play(

@@ -67,8 +67,8 @@ async def talk(websocket: WebSocket) -> None:
     async def end(*_: object) -> None:
         await worker.cancel()
 
-    transport.add_event_handler("on_client_connected", greet)
-    transport.add_event_handler("on_client_disconnected", end)
+    transport.add_event_handler("on_client_connected", greet)  # pyright: ignore[reportUnknownMemberType]
+    transport.add_event_handler("on_client_disconnected", end)  # pyright: ignore[reportUnknownMemberType]
     runner = WorkerRunner(handle_sigint=False)
     await runner.add_workers(worker)
     await runner.run()
