@@ -53,7 +53,6 @@ SEARCHES = {
     "caller id": "reference/glossary",
     "FlowLike": "reference/api/types",
     "voice bot": "how-to/voice-bot",
-    "barge-in": "explanation/how-a-voice-stream-works",
 }
 HITS = 5
 
