@@ -75,6 +75,7 @@ nitpick_ignore_regex = [
     # Private by their path: modules inside a room, and what only they show.
     (r"py:obj", r"telecmi_async(\.attempt|\.calls\.\w+|(\.[a-z_]+){3,})"),
     (r"py:class", r"telecmi_async(\.\w+){3,}"),
+    (r"py:class", r"Speech"),
     # Type variables.
     (r"py:class", r"_\w+"),
 ]

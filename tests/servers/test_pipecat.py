@@ -143,8 +143,8 @@ async def test_an_interruption_empties_the_far_end() -> None:
     (barge_in,) = voice.heard.barge_ins
     greeting, reply = voice.heard.bot.utterances
 
-    assert barge_in.delay < 0.5
-    assert (greeting[1] - greeting[0]) * 0.02 < 1.6
+    assert barge_in.delay < 1.0
+    assert (greeting[1] - greeting[0]) * 0.02 < 2.5
     assert (reply[1] - reply[0]) * 0.02 == pytest.approx(0.6, abs=0.041)
     assert actions_in(bot.messages) == [BREAK, HANG_UP]
 

@@ -47,7 +47,7 @@ async def ask(session: StreamSession, question: bytes) -> float:
 
 @streams.on_stream
 async def talk(session: StreamSession) -> None:
-    """Talk in one call: whoever says more than a word or two is connected to a person."""
+    """Talk in one call: callers who say more than a word or two are connected to a person."""
     async with session.record(f"{session.reference}.wav"):
         has_question = await ask(session, SOUNDS["question"]) > 2
         await session.play(SOUNDS["wait" if has_question else "goodbye"])
