@@ -44,7 +44,7 @@ ANSWER_SECONDS: Final = 10.0
 # Limits for flows that loop through their own questions, and for bridges to very many numbers.
 _MOST_STEPS: Final = 1_000
 _MOST_LEGS: Final = 50
-# In an array of a stream: the first end it, the others TeleCMI does not offer there.
+# Actions that end a stream, and those that TeleCMI does not offer in one.
 _HAND_OVER: Final = frozenset({"bridge", "connect", "stream"})
 _NOT_HERE: Final = frozenset({"input", "play_get_input"})
 _LETTERS_A_SECOND: Final = 15.0
@@ -314,13 +314,16 @@ class CallLifecycle:
             for n, action in enumerate(actions):
                 name = action["action"]
                 if name in _HAND_OVER:
+                    line.leave("by the call")
+                    while not line.closed:
+                        yield from self._line_changes(line, began)
                     return actions[n:]
                 if name in _NOT_HERE:
                     self._note("ignored", self.legs[0], f"{name} in a stream")
                     continue
-                line.busy = True
+                line.occupy(busy=True)
                 yield from self._run(action)
-                line.busy = False
+                line.occupy(busy=False)
             if line.closed and not line.arrays:
                 if line.ended_by:
                     raise HungUp(line.ended_by)
@@ -330,7 +333,6 @@ class CallLifecycle:
 
     def _line_changes(self, line: StreamLine, began: float) -> _Steps[None]:
         got = yield Wait(None, line=line)
-        # In some kinds of life only conversations take time.
         self.now = max(self.now, got.at if got else 0.0, began + line.heard.length)
 
     def _bridge(self, action: FlowAction) -> _Steps[None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import struct
@@ -15,6 +16,7 @@ HANG_UP = json.dumps([{"action": "hangup"}])
 BREAK = json.dumps({"action": "break"})
 
 
+@functools.cache
 def sound(seconds: float, rate: int = 8_000) -> bytes:
     """Return samples of a loud tone."""
     step = 2 * math.pi * 300 / rate

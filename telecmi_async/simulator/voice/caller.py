@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from telecmi_async.simulator.voice.conversation import Conversation
-from telecmi_async.simulator.voice.socket import loop_time
+from telecmi_async.simulator.voice.socket import time_or_before
 from telecmi_async.simulator.voice.speech import FRAME_SECONDS, parse_speech
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
+    from telecmi_async.simulator.callee import Callee
     from telecmi_async.simulator.voice.speech import Sayable, Speech
 
 # So long a bot is silent before a callee takes the turn, says something nevertheless, or gives up.
@@ -49,8 +48,6 @@ class CallVoice:
         self._busy = 0
         self._next_frame: anyio.Event | None = None
 
-    # -- by hand
-
     def say(self, *speech: Sayable) -> None:
         """Say something now, also over the bot; after what is being said, if there is any.
 
@@ -60,7 +57,7 @@ class CallVoice:
         Raises:
             ConfigurationError: A WAV file cannot be used.
         """
-        self._by_hand += [(loop_time(), parse_speech(each)) for each in speech]
+        self._by_hand += [(time_or_before(), parse_speech(each)) for each in speech]
 
     async def listen(self, *, silence: float = _TURN, timeout: float = 60.0) -> bytes:  # noqa: ASYNC109  # in the call's time
         """Wait until the bot has spoken and is silent again, and return what was heard.
@@ -92,23 +89,14 @@ class CallVoice:
 
     def hang_up(self) -> None:
         """Hang up, at the end of the frame."""
-        self._hung_up_at = min(self._hung_up_at, loop_time())
+        self._hung_up_at = min(self._hung_up_at, time_or_before())
 
-    # -- for the line only
-
-    def begin(
-        self,
-        heard: Conversation,
-        *,
-        says: Iterable[Speech],
-        talks_over_after: float | None,
-        speed: float,
-    ) -> None:
+    def begin(self, heard: Conversation, callee: Callee, speed: float) -> None:
         """Begin a conversation."""
         self.heard, self._speed = heard, speed
         if self._over.is_set():  # a second stream of a flow
             self._over = anyio.Event()
-        self._says, self._talks_over = deque(says), talks_over_after
+        self._says, self._talks_over = deque(callee.says), callee.talks_over_after
         self._saying, self._spoke, self._busy = memoryview(b""), 0, 0
 
     def hangs_up(self, before: float) -> bool:

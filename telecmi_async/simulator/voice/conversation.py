@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import wave
+from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 _PAUSE: Final = round(0.3 / FRAME_SECONDS)
 # A queue that runs dry for longer than this had come to the end of what was said.
 _LONGEST_GAP: Final = round(1.0 / FRAME_SECONDS)
+
+# The newest entries that are kept of a bot that does not stop to send nonsense.
+_MOST_ENTRIES: Final = 10_000
 
 
 def seconds_at(frame: int) -> float:
@@ -73,7 +77,8 @@ class _Speaker:
 
     def __init__(self) -> None:
         self.utterances: list[tuple[int, int]] = []
-        self._cut = True
+        #: Whether the next audible frame begins another utterance.
+        self.is_cut = True
 
     @property
     def last(self) -> int:
@@ -82,15 +87,11 @@ class _Speaker:
 
     def heard(self, frame: int) -> None:
         """Note that a frame is audible."""
-        if self._cut or frame - self.last > _PAUSE:
+        if self.is_cut or frame - self.last > _PAUSE:
             self.utterances.append((frame, frame + 1))
         else:
             self.utterances[-1] = (self.utterances[-1][0], frame + 1)
-        self._cut = False
-
-    def cut(self) -> None:
-        """End the utterance."""
-        self._cut = True
+        self.is_cut = False
 
 
 class Conversation:
@@ -101,8 +102,6 @@ class Conversation:
 
     Attributes:
         rate: Samples in a second.
-        seconds: Seconds of the bot's audio that were played to the callee, silence in it
-            included.
         overlap: Seconds in which both spoke.
     """
 
@@ -117,11 +116,9 @@ class Conversation:
         self._played = 0
         self._heard = bytearray()
         self._said = bytearray()
-        self._notes: list[TalkEvent] = []
-        self._gaps: list[Gap] = []
+        self._notes: deque[TalkEvent] = deque(maxlen=_MOST_ENTRIES)
+        self._gaps: deque[Gap] = deque(maxlen=_MOST_ENTRIES)
         self._dry: int | None = None
-
-    # -- what happens, for the line only
 
     def add(self, heard: bytes, said: bytes) -> None:
         """Add a frame: what was played to the callee, and what the callee said."""
@@ -148,14 +145,12 @@ class Conversation:
 
     def cut(self) -> None:
         """End the bot's utterance: its queue was emptied."""
-        self.bot.cut()
+        self.bot.is_cut = True
         self._dry = None
 
     def note(self, what: str, detail: str = "") -> None:
         """Add an entry to the time line, now."""
         self._notes.append(TalkEvent(self.length, what, self.length, detail))
-
-    # -- what is asked
 
     @property
     def length(self) -> float:
@@ -164,7 +159,7 @@ class Conversation:
 
     @property
     def seconds(self) -> float:
-        """Seconds of the bot's audio that were played to the callee."""
+        """Seconds of the bot's audio that were played to the callee, silence in it included."""
         return self._played / (2 * self.rate)
 
     @property

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _RATES: Final = frozenset({8_000, 16_000})
 # The queue's limit; the far end's is unknown.
 _LONGEST_QUEUE: Final = 600
+_LONGEST_DETAIL: Final = 200
 _MOST_ARRAYS: Final = 1_000
 
 
@@ -77,18 +78,17 @@ class FarEnd:
         return unheard
 
     def _obey(self, action: object) -> None:
+        detail = ""
         match action:
             case "break":
-                self._conversation.note("break", f"{self.clear():.2f} s unheard")
-                return
+                detail = f"{self.clear():.2f} s unheard"
             case "pause" | "resume":
                 self.paused = action == "pause"
             case "stop":
                 self.stopped = True
             case _:
-                self._ignore("an unknown action")
-                return
-        self._conversation.note(str(action))
+                return self._ignore("an unknown action")
+        return self._conversation.note(str(action), detail)
 
     def _take_array(self, found: list[object]) -> None:
         actions = flow_actions(found)
@@ -97,7 +97,9 @@ class FarEnd:
                 "an array that is no call flow" if actions is None else "an array too many"
             )
             return
-        self._conversation.note("array", ", ".join(str(each["action"]) for each in actions))
+        self._conversation.note(
+            "array", ", ".join(str(each["action"]) for each in actions)[:_LONGEST_DETAIL]
+        )
         self.arrays.append(actions)
 
     def _queue_clip(self, data: object) -> None:

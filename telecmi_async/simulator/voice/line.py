@@ -6,32 +6,33 @@ sent in the same moment for the next: so a conversation on a virtual clock is th
 
 from __future__ import annotations
 
-import itertools
 import math
+from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 import anyio
+from attrs import define, field
 
+from telecmi_async.simulator.callee import Callee
+from telecmi_async.simulator.voice.caller import CallVoice
 from telecmi_async.simulator.voice.conversation import Conversation
 from telecmi_async.simulator.voice.far_end import FarEnd
-from telecmi_async.simulator.voice.line_fault import (
-    GARBAGE_FRAMES,
-    FaultyLine,
-    LineFaultKind,
+from telecmi_async.simulator.voice.line_fault import GARBAGE_FRAMES, FaultyLine, LineFaultKind
+from telecmi_async.simulator.voice.socket import (
+    Arrivals,
+    Closed,
+    FarSocket,
+    NotConnected,
+    OpenSocket,
+    time_or_before,
 )
-from telecmi_async.simulator.voice.socket import Arrivals, Closed, NotConnected, loop_time
 from telecmi_async.simulator.voice.speech import FRAME_SECONDS, mix
 
 if TYPE_CHECKING:
-    from collections import deque
-    from collections.abc import Callable
-
     from anyio.abc import TaskGroup
 
-    from telecmi_async.simulator.callee import Callee
     from telecmi_async.simulator.requests import FlowAction
-    from telecmi_async.simulator.voice.caller import CallVoice
-    from telecmi_async.simulator.voice.socket import FarSocket, OpenSocket
 
 _CONNECT_SECONDS: Final = 10.0
 # So long an app may go on after its socket was closed.
@@ -40,76 +41,63 @@ _GRACE_SECONDS: Final = 5.0
 _MOMENT: Final = 1e-6
 
 
+@define(kw_only=True, eq=False, repr=False)
 class StreamLine:
-    """A streamed conversation, from the connection to its end.
+    """A streamed conversation, from the connection to its end."""
 
-    Args:
-        url: The address to connect to.
-        open_socket: Connects to it.
-        voice: The callee's voice and ears.
-        callee: How the callee behaves.
-        rate: Samples in a second.
-        both: Whether the bot is sent what it says, too (``listen_mode="both"``).
-        limit: Seconds after which the line is closed, and who closes it.
-        seed: Decides what faults draw.
-        speed: Seconds of the conversation in one of the event loop's.
-        keep_audio: Whether the audio is kept.
-    """
+    url: str
+    open_socket: OpenSocket
+    voice: CallVoice
+    callee: Callee
+    heard: Conversation
+    #: Whether the bot is sent its own words, too (``listen_mode="both"``).
+    both: bool
+    #: Seconds after which the line is closed, and who closes it.
+    limit: tuple[float, str]
+    #: Decides what faults draw.
+    seed: int | str
+    #: Seconds of the conversation in one of the event loop's.
+    speed: float
+    #: Called when the line is connected or closed, and when an array arrives.
+    on_change: Callable[[], object] = field(init=False, default=lambda: None)
+    connected: bool = field(init=False, default=False)
+    closed: bool = field(init=False, default=False)
+    #: Why there was no connection.
+    refusal: str = field(init=False, default="")
+    #: Who ended the call on this line, if it was not the bot or the flow.
+    ended_by: str = field(init=False, default="")
+    _far_end: FarEnd = field(init=False)
+    _faults: FaultyLine = field(init=False)
+    # The connections: one, unless there is a fault.
+    _links: list[tuple[FarSocket, Arrivals]] = field(init=False, factory=list)
+    _unsent: list[bytes | str] = field(init=False, factory=list)
+    _busy: bool = field(init=False, default=False)
+    _changes: deque[tuple[float, bool]] = field(init=False, factory=deque)
+    _leave_at: float = field(init=False, default=math.inf)
+    _left_for: str = field(init=False, default="")
 
-    def __init__(
-        self,
-        url: str,
-        open_socket: OpenSocket,
-        voice: CallVoice,
-        callee: Callee,
-        *,
-        rate: int,
-        both: bool,
-        limit: tuple[float, str],
-        seed: int | str,
-        speed: float,
-        keep_audio: bool,
-    ) -> None:
-        self.heard: Final = Conversation(rate, keep_audio=keep_audio)
-        #: Called when the line is connected or closed, and when an array arrives.
-        self.on_change: Callable[[], object] = lambda: None
-        #: Whether the callee hears something that is not the bot's audio.
-        self.busy = False
-        self.connected = False
-        self.closed = False
-        #: Why there was no connection.
-        self.refusal = ""
-        #: Who ended the call on this line, if it was not the bot or the flow.
-        self.ended_by = ""
-        self._url = url
-        self._open_socket = open_socket
-        self._voice = voice
-        self._callee = callee
-        self._both = both
-        self._limit, self._limit_by = limit
-        self._speed = speed
+    def __attrs_post_init__(self) -> None:
         self._far_end = FarEnd(self.heard)
-        self._faults = FaultyLine(callee.line_faults, seed)
-        #: The connections: one, unless there is a fault.
-        self._links: list[tuple[FarSocket, Arrivals]] = []
-        self._unsent: list[bytes | str] = []
-        self._leave_at = math.inf
-        self._left_for = ""
+        self._faults = FaultyLine(self.callee.line_faults, self.seed)
 
     @property
     def arrays(self) -> deque[list[FlowAction]]:
         """The arrays of actions that the bot sent, and that are still to be run."""
         return self._far_end.arrays
 
+    def occupy(self, *, busy: bool) -> None:
+        """Note whether the callee hears something else than the bot from the next frame on."""
+        self._changes.append((time_or_before(), busy))
+
     def leave(self, why: str) -> None:
         """Close the line, at the end of the frame."""
         self._left_for = self._left_for or why
-        self._leave_at = min(self._leave_at, loop_time())
+        self._leave_at = min(self._leave_at, time_or_before())
 
     def refuse(self, why: str) -> None:
         """Note that there will be no connection."""
         self.closed, self.refusal = True, why
-        self._voice.end(why)
+        self.voice.end(why)
 
     async def run(self) -> None:
         """Connect, and let the two talk until one of them closes the socket."""
@@ -131,7 +119,7 @@ class StreamLine:
     async def _connect(self, tasks: TaskGroup) -> None:
         arrivals = Arrivals()
         with anyio.move_on_after(_CONNECT_SECONDS):
-            socket = await self._open_socket(self._url, tasks, arrivals)
+            socket = await self.open_socket(self.url, tasks, arrivals)
             self._links.append((socket, arrivals))
             return
         raise NotConnected(f"no connection within {_CONNECT_SECONDS:.0f} seconds")
@@ -144,17 +132,12 @@ class StreamLine:
 
     async def _talk(self, tasks: TaskGroup) -> None:
         self.connected = True
-        self._voice.begin(
-            self.heard,
-            says=self._callee.says,
-            talks_over_after=self._callee.talks_over_after,
-            speed=self._speed,
-        )
+        self.voice.begin(self.heard, self.callee, self.speed)
         start = anyio.current_time()
         self.on_change()
         code = 1000
-        for frame in itertools.count():
-            due = start + frame * FRAME_SECONDS / self._speed
+        while True:
+            due = start + self.heard.frames * FRAME_SECONDS / self.speed
             await anyio.sleep_until(due)
             if self._begin_faults(tasks):
                 code, reason = 1006, "the connection broke"
@@ -186,6 +169,8 @@ class StreamLine:
 
     def _listen(self, before: float) -> str:
         """Take what arrived before a time, and return why the line ends now, if it does."""
+        while self._changes and self._changes[0][0] < before:
+            self._busy = self._changes.popleft()[1]
         reason = ""
         if not self._faults.on(
             LineFaultKind.STALL, LineFaultKind.SLOW_READER, now=self.heard.length
@@ -193,9 +178,10 @@ class StreamLine:
             reason = self._take(before)
         if self._leave_at < before:
             return self._left_for
-        if self.heard.length >= self._limit:
-            self.ended_by = self._limit_by
-        elif self._voice.hangs_up(before):
+        longest, who = self.limit
+        if self.heard.length >= longest:
+            self.ended_by = who
+        elif self.voice.hangs_up(before):
             self.ended_by = "the callee"
         return self.ended_by or reason
 
@@ -217,20 +203,20 @@ class StreamLine:
     def _pass_frame(self, before: float) -> None:
         """Let a frame pass: both speak, both hear."""
         now = self.heard.length
-        said = self._voice.speak(before, busy=self.busy)
+        said = self.voice.speak(before, busy=self._busy)
         # The far end plays one thing at a time.
-        heard = b"" if self.busy else self._far_end.play()
+        heard = b"" if self._busy else self._far_end.play()
         self.heard.add(heard, said)
         if not self._far_end.paused:
-            captured = mix(said, heard) if self._both else said
+            captured = mix(said, heard) if self.both else said
             captured = captured.ljust(self.heard.frame_bytes, b"\0")
             self._unsent += self._faults.frames(captured, self.heard.rate, now)
-        self._voice.passed()
+        self.voice.passed()
 
     def _end(self, reason: str) -> None:
         self.closed = True
         for _, arrivals in self._links:
             arrivals.end()
         self.heard.note("closed", f"{reason}; {self._far_end.clear():.2f} s unheard")
-        self._voice.end()
+        self.voice.end()
         self.on_change()

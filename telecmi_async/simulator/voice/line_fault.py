@@ -59,13 +59,11 @@ class LineFault:
     """Something that goes wrong while a call is streamed.
 
     Example:
-        The network is silent for two seconds, and later the connection breaks::
+        The network is silent for two seconds::
 
             from telecmi_async.simulator import Callee, LineFault
 
-            Callee(
-                line_faults=[LineFault("stall", after=3, seconds=2), LineFault("drop", after=9)]
-            )
+            Callee(line_faults=[LineFault("stall", after=3, seconds=2)])
 
     Args:
         kind: What it is, as a `LineFaultKind` or its text.

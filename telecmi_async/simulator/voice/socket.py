@@ -21,7 +21,7 @@ class NotConnected(Exception):  # it becomes a note of the call
     """The socket was refused, or cannot be reached; the message says why."""
 
 
-def loop_time() -> float:
+def time_or_before() -> float:
     """Return the event loop's time; before all times outside an event loop."""
     try:
         return anyio.current_time()

@@ -39,6 +39,13 @@ class Speech(Protocol):
 class Tone:
     """A tone that stands for speech.
 
+    Example:
+        A callee that speaks for two seconds::
+
+            from telecmi_async.simulator import Callee, Tone
+
+            Callee(says=[Tone(2)])
+
     Args:
         seconds: Its length.
         hz: Its frequency.
@@ -61,6 +68,13 @@ class Tone:
 @frozen
 class Silence:
     """Silence between what a callee says; the callee counts as speaking.
+
+    Example:
+        A callee that thinks for a second before it goes on::
+
+            from telecmi_async.simulator import Callee, Silence, Tone
+
+            Callee(says=[Tone(1), Silence(1), Tone(0.5)], talks_over_after=2)
 
     Args:
         seconds: Its length.
@@ -97,24 +111,18 @@ def parse_speech(value: Sayable) -> Speech:
     Raises:
         ConfigurationError: It is not a WAV file with 16-bit samples, or something else.
     """
-    given = cast("object", value)
-    try:
-        if isinstance(given, str | PathLike):
-            data = Path(given).read_bytes()
-        elif isinstance(given, bytes):
-            data = given
-        elif callable(getattr(given, "pcm", None)):
-            return cast("Speech", given)
-        else:
-            raise ConfigurationError(
-                "what a callee says must be a WAV file's path or bytes, a Tone or a Silence, "
-                f"not {shown(given)}"
-            )
-        return _Recorded(*parse_wav(data))
-    except (OSError, ValueError) as error:
-        if isinstance(error, ConfigurationError):
-            raise
-        raise ConfigurationError(f"a callee's WAV file cannot be used: {error}") from None
+    if isinstance(value, str | bytes | PathLike):
+        try:
+            data = value if isinstance(value, bytes) else Path(value).read_bytes()
+            return _Recorded(*parse_wav(data))
+        except (OSError, ValueError) as error:
+            raise ConfigurationError(f"a callee's WAV file cannot be used: {error}") from None
+    if callable(getattr(cast("object", value), "pcm", None)):
+        return value
+    raise ConfigurationError(
+        "what a callee says must be a WAV file's path or bytes, a Tone or a Silence, not "
+        f"{shown(value)}"
+    )
 
 
 def parse_speeches(value: Sayable | Iterable[Sayable]) -> tuple[Speech, ...]:

@@ -13,11 +13,13 @@ from telecmi_async._internal.tasks import background_task_group
 from telecmi_async.simulator.callee import Callee
 from telecmi_async.simulator.voice.asgi_socket import AsgiSocket
 from telecmi_async.simulator.voice.caller import CallVoice
+from telecmi_async.simulator.voice.conversation import Conversation
 from telecmi_async.simulator.voice.dialled_socket import DialledSocket
 from telecmi_async.simulator.voice.line import StreamLine
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
+    from contextlib import AbstractAsyncContextManager
 
     from telecmi_async.simulator.call import SimulatedCall
     from telecmi_async.simulator.options import SimulatorOptions
@@ -38,22 +40,21 @@ def line_of(
     limit: tuple[float, str],
 ) -> StreamLine:
     """Return the line of a stream action; it is not connected yet."""
+    rate = 16_000 if str(action.get("voice_quality")) == "16000" else 8_000
     return StreamLine(
-        str(action.get("ws_url")),
-        _opener(target),
-        call.voice,
-        callee,
-        rate=16_000 if str(action.get("voice_quality")) == "16000" else 8_000,
+        url=str(action.get("ws_url")),
+        open_socket=_opener(target),
+        voice=call.voice,
+        callee=callee,
+        heard=Conversation(rate, keep_audio=options.keep_audio),
         both=action.get("listen_mode") == "both",
         limit=limit,
         seed=f"{options.seed} {call.to} {call.attempt}",
         speed=options.speed,
-        keep_audio=options.keep_audio,
     )
 
 
-@asynccontextmanager
-async def dial_stream(
+def dial_stream(
     target: StreamTarget,
     url: str = "ws://bot.example/",
     callee: Callee | None = None,
@@ -63,7 +64,7 @@ async def dial_stream(
     seed: int | str = 0,
     speed: float = 1.0,
     keep_audio: bool = True,
-) -> AsyncGenerator[CallVoice]:
+) -> AbstractAsyncContextManager[CallVoice]:
     """Connect a callee to a voice bot, without a call: for tests of the bot alone.
 
     Arrays of actions end the stream if they have a ``hangup``, ``bridge``, ``connect`` or
@@ -98,17 +99,21 @@ async def dial_stream(
     callee = callee or Callee()
     voice = CallVoice()
     line = StreamLine(
-        url,
-        _opener(target),
-        voice,
-        callee,
-        rate=rate,
+        url=url,
+        open_socket=_opener(target),
+        voice=voice,
+        callee=callee,
+        heard=Conversation(rate, keep_audio=keep_audio),
         both=both,
         limit=(callee.hangs_up_after or math.inf, "the callee"),
         seed=seed,
         speed=speed,
-        keep_audio=keep_audio,
     )
+    return _talking(line, voice)
+
+
+@asynccontextmanager
+async def _talking(line: StreamLine, voice: CallVoice) -> AsyncGenerator[CallVoice]:
     line.on_change = partial(_run_arrays, line)
     done = anyio.Event()
 

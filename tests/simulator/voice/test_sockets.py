@@ -15,6 +15,8 @@ from websockets.exceptions import ConnectionClosedError
 from websockets.sync.server import serve
 
 from telecmi_async.simulator import Callee, LineFault, Tone, dial_stream
+from telecmi_async.simulator.voice.dialled_socket import DialledSocket
+from telecmi_async.simulator.voice.socket import Arrivals
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -78,8 +80,7 @@ async def test_a_failing_app_ends_the_stream(
     *, accepts: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     """An app's exception is logged without its text, and the socket closes with 1011."""
-
-    secret = "".join(["the", " ", "secret"])
+    secret = "the secret"
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if accepts:
@@ -127,6 +128,20 @@ async def test_an_app_may_send_on_and_close_twice() -> None:
         await voice.ended()
 
     assert ends == ["OSError"]
+
+
+async def test_both_sides_may_close_at_once() -> None:
+    """A close that has not arrived when the callee hangs up is too late."""
+
+    async def talk(socket: BotSocket) -> None:
+        await anyio.sleep(0.7)
+        await socket.close()
+
+    callee = Callee(line_faults=[LineFault("stall", after=0.5, seconds=9)], hangs_up_after=1)
+    async with dial_stream(bot(talk), callee=callee) as voice:
+        await voice.ended()
+
+    assert voice.heard.timeline[-1].detail.startswith("the callee")
 
 
 async def test_a_bot_that_never_listens_loses_frames() -> None:
@@ -210,7 +225,7 @@ async def test_a_paused_line_sends_nothing() -> None:
 
 @asynccontextmanager
 async def serving(
-    talk: Callable[[ServerConnection], object], **options: Any
+    talk: Callable[[ServerConnection], None], **options: Any
 ) -> AsyncGenerator[str]:
     """Give the address of a server that runs in a thread."""
     with serve(talk, "127.0.0.1", 0, logger=logging.getLogger("quiet"), **options) as server:
@@ -260,6 +275,21 @@ async def test_a_server_closes() -> None:
         await voice.ended()
 
     assert "by the bot, code 1001" in voice.heard.timeline[-1].detail
+
+
+@pytest.mark.real_clock
+async def test_a_closed_connection_takes_nothing_more() -> None:
+    """After its close, sending and closing a connection do nothing."""
+    got = list[bytes | str]()
+
+    async with serving(got.extend) as url, anyio.create_task_group() as tasks:
+        socket = await DialledSocket.open(url, tasks, Arrivals())
+        await socket.send("first")
+        await socket.close(1000)
+        await socket.send("second")
+        await socket.close(1000)
+
+    assert got == ["first"]
 
 
 @pytest.mark.real_clock

@@ -11,7 +11,8 @@ from simulated import HANGUP, TO, place, story
 from voice_bots import HANG_UP, BotSocket, bot, clip, sound
 
 from telecmi_async.pcmo import Hangup, Play, Stream
-from telecmi_async.simulator import Callee, LineFault, SimulatedCall, Simulator, Tone
+from telecmi_async.simulator import Callee, LineFault, SimulatedCall, Simulator, TalkEvent, Tone
+from telecmi_async.testing import run
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -188,6 +189,49 @@ async def test_another_stream_follows() -> None:
     assert (call.heard.length, call.stage) == (0.04, "completed")
 
 
+async def test_a_flow_has_two_streams() -> None:
+    """A test waits for the end of each of a flow's streams."""
+    simulator = Simulator(streams=bot(greeter), life="immediate")
+    async with simulator.service(from_=FROM) as service:
+        await service.make_call(to=TO, pcmo=[Stream(URL), Play("a.wav"), Stream(URL), Hangup()])
+        (call,) = simulator.calls
+        await call.voice.listen()
+        first = call.heard
+        await call.voice.ended()
+        await anyio.sleep(0.5)
+        await call.voice.listen()
+        second = call.heard
+        await call.voice.ended()
+        await over(call)
+
+    assert first is not second
+    assert (first.length, second.length) == (2.02, 2.02)
+
+
+async def test_a_callee_hangs_up_in_a_hand_over() -> None:
+    """A call that ends while its stream is handed over ends there."""
+
+    async def talk(socket: BotSocket) -> None:
+        await anyio.sleep(0.99)
+        await socket.say(array({"action": "record"}, {"action": "bridge", "connect": []}))
+        await socket.hear_all()
+
+    simulator = Simulator(streams=bot(talk), life="manual")
+    async with simulator.running():
+        call = place(simulator, STREAM, HANGUP)
+        call.answer()
+        await anyio.sleep(1.01)
+        call.hangup()
+
+    assert story(call)[3:7] == [
+        "stream",
+        "b stream_connected",
+        "record",
+        "b stream_disconnected",
+    ]
+    assert story(call)[7:] == ["a hangup", "a record"]
+
+
 async def test_a_played_file_is_heard_instead_of_the_bot() -> None:
     """While the call plays a file, the queue waits, and the callee does not take the turn."""
 
@@ -206,7 +250,7 @@ async def test_a_played_file_is_heard_instead_of_the_bot() -> None:
         for event in call.heard.timeline
         if event.what in {"bot", "callee"}
     ]
-    assert spoken == [("bot", 0.02, 0.52), ("bot", 5.52, 6.02), ("callee", 6.72, 6.92)]
+    assert spoken == [("bot", 0.02, 0.54), ("bot", 5.54, 6.02), ("callee", 6.72, 6.92)]
 
 
 @pytest.mark.parametrize("life", ["timed", "immediate"])
@@ -298,6 +342,23 @@ def test_a_simulator_that_does_not_run_connects_nothing() -> None:
     assert note.detail == "the simulator does not run"
     assert call.over
     assert call.voice.refusal == "the simulator does not run"
+
+
+def test_words_may_be_prepared_outside_an_event_loop() -> None:
+    """What a test says before there is an event loop is said when the call is streamed."""
+    simulator = Simulator(streams=bot(greeter), life="immediate")
+    call = SimulatedCall(
+        to=TO, from_=FROM, request_id="r", at=0.0, region=None, attempt=1, pcmo=(STREAM, HANGUP)
+    )
+    call.voice.say(Tone(0.2))
+
+    async def live() -> bytes:
+        async with simulator.running():
+            simulator._world.begin(call)
+            return await call.voice.listen()
+
+    assert run(live)
+    assert call.heard.timeline[0] == TalkEvent(0.0, "callee", 0.2)
 
 
 def test_streams_of_flows_are_as_before_without_an_app() -> None:
