@@ -15,6 +15,7 @@ from telecmi_async._internal.messages import shown
 from telecmi_async._internal.telecmi import REFERENCE_PREFIX
 from telecmi_async.http_server import (
     # Litestar evaluates an application's annotations, so these are imported at run time.
+    ASGIMessage,
     ASGIReceive,
     ASGIScope,
     ASGISend,
@@ -62,16 +63,20 @@ class StreamsApp:
                 raise ValueError(f"streams serve WebSockets, not {shown(other)}")
 
     async def _serve(self, scope: ASGIScope, receive: ASGIReceive, send: ASGISend) -> None:
-        with anyio.move_on_after(_HANDSHAKE) as limit:
+        first: ASGIMessage = {"type": "none in time"}
+        with anyio.move_on_after(_HANDSHAKE):
             first = await receive()
-        if limit.cancelled_caught or first["type"] != "websocket.connect":
+        if first["type"] != "websocket.connect":
             return
         admission = self._streams.admit(scope["path"])
         _hide_code(scope)
-        if admission is None:
-            await send({"type": "websocket.close", "code": 1008})  # HTTP 403
+        try:
+            if admission is None:
+                await send({"type": "websocket.close", "code": 1008})  # HTTP 403
+                return
+            await send({"type": "websocket.accept"})
+        except Exception:  # noqa: BLE001  # the client is gone: each server raises another one
             return
-        await send({"type": "websocket.accept"})
         await self._streams.serve(admission, _AsgiSocket(receive, send))
 
 

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import anyio
 
+from telecmi_async._internal.event_loop import make_signal
 from telecmi_async.voice.protocol import SAMPLE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class AudioInbox:
@@ -16,10 +22,8 @@ class AudioInbox:
     def __init__(self, limit: int) -> None:
         self._limit = limit - limit % SAMPLE
         self._buffer = bytearray()
-        # There is one for each frame, and `anyio.Event` looks for its backend each time.
-        self._make_event = type(anyio.Event())
-        #: While a task waits.
-        self._news: anyio.Event | None = None
+        #: Wake the tasks that wait.
+        self._waiting: list[Callable[[], None]] = []
         self._ended = False
         #: How many bytes were dropped since the program read too slowly.
         self.dropped = 0
@@ -39,21 +43,25 @@ class AudioInbox:
         self._ended = True
         self._wake()
 
+    def _wake(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for wake in waiting:
+            wake()
+
     async def get(self) -> bytes | None:
         """Return the samples that are there, waiting for the first; None after the last."""
         while len(self._buffer) < SAMPLE:
             if self._ended:
                 await anyio.lowlevel.checkpoint()
                 return None
-            if self._news is None:  # several tasks may wait
-                self._news = self._make_event()
-            await self._news.wait()
+            news, wake = make_signal()  # cheaper than an event, fifty times a second
+            self._waiting.append(wake)
+            try:
+                await news
+            finally:
+                if wake in self._waiting:  # it was cancelled
+                    self._waiting.remove(wake)
         end = len(self._buffer) - len(self._buffer) % SAMPLE
         pcm = bytes(self._buffer[:end])
         del self._buffer[:end]
         return pcm
-
-    def _wake(self) -> None:
-        if self._news is not None:
-            self._news.set()
-            self._news = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import io
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, cast
 
 import anyio.to_thread
 
@@ -101,7 +101,7 @@ def decode(data: bytes | bytearray | memoryview) -> tuple[bytes, int]:
         InvalidAudio: The file cannot be read, or exceeds a limit.
         ConfigurationError: Its kind needs the extra ``voice``, which is not installed.
     """
-    if not isinstance(data, bytes | bytearray | memoryview):
+    if not isinstance(cast("object", data), bytes | bytearray | memoryview):
         raise InvalidAudio(f"audio must be bytes, not {type(data).__name__}")
     if len(data) > LARGEST_FILE:
         raise InvalidAudio(f"an audio file may have {LARGEST_FILE} bytes, not {len(data)}")

@@ -64,7 +64,6 @@ class _StereoFile:
             if self._size + len(frames) > _LARGEST:
                 raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
             self._file.write(frames)
-            self._file.flush()
             self._size += len(frames)
             self._write_header(self._file)
 
@@ -75,7 +74,7 @@ class _StereoFile:
                 self._file.close()
 
     def _write_header(self, file: IO[bytes]) -> None:
-        file.seek(0)
+        file.seek(0)  # before that, it writes what it has
         file.write(wav_header(channels=2, rate=self._rate, size=self._size))
         file.flush()
         file.seek(0, os.SEEK_END)

@@ -5,7 +5,7 @@ It needs the extra ``voice``, which has soxr and numpy.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from telecmi_async._internal.messages import shown
 from telecmi_async._internal.validators import is_whole
@@ -68,7 +68,7 @@ class Resampler:
         Raises:
             InvalidAudio: ``pcm`` is not bytes.
         """
-        if not isinstance(pcm, bytes | bytearray | memoryview):
+        if not isinstance(cast("object", pcm), bytes | bytearray | memoryview):
             raise InvalidAudio(f"audio must be bytes, not {type(pcm).__name__}")
         data = self._half + bytes(pcm)
         end = len(data) & ~1

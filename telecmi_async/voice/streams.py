@@ -221,9 +221,12 @@ class Streams:
         Args:
             path: The path that it asks for, with or without a query. It must not be logged.
         """
-        if self._handler is None:
+        counts = self._reception.counts
+        refused = counts["refused"]
+        admission = self._reception.admit(path)
+        if self._handler is None and counts["refused"] > refused:
             logger.error("a stream is refused: there is no handler (streams.on_stream)")
-        return self._reception.admit(path)
+        return admission
 
     async def serve(self, admission: Admission, socket: StreamSocket) -> None:
         """Serve an accepted WebSocket, from its admission to its close.
@@ -348,14 +351,14 @@ def _split(
 ) -> tuple[BaseException | None, BaseException | None]:
     """Return the failure in what a handler raised, and the cancellation or interrupt in it."""
     if isinstance(error, BaseExceptionGroup):
-        return error.split(Exception)
+        return cast("BaseExceptionGroup[BaseException]", error).split(Exception)
     return (error, None) if is_failure(error) else (None, error)
 
 
 def _is_close(error: BaseException) -> bool:
     """Return whether an error, or each in a group, is that the stream was closed."""
     if isinstance(error, BaseExceptionGroup):
-        return all(map(_is_close, error.exceptions))
+        return all(map(_is_close, cast("BaseExceptionGroup[BaseException]", error).exceptions))
     return isinstance(error, StreamClosed)
 
 

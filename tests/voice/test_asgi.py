@@ -156,6 +156,23 @@ async def test_a_send_that_fails_is_the_end_of_the_stream() -> None:
     assert found == ["StreamClosed"]
 
 
+@pytest.mark.parametrize("path", ["", "/forged"])
+async def test_an_accept_that_fails_serves_nothing(path: str) -> None:
+    """A client that is gone in the middle of the handshake is no error, and no session."""
+    streams = streams_for(echo)
+    peer = AsgiPeer(path or path_for(streams))
+
+    async def send(message: Any) -> None:
+        raise OSError("the client is gone")
+
+    async def receive() -> Any:
+        return peer._frames.pop(0)
+
+    await streams.asgi(peer.scope, receive, send)
+
+    assert streams.counts == StreamCounts(forged=bool(path))
+
+
 async def test_a_server_s_lifespan_closes_the_streams() -> None:
     """Without a framework, a server's startup and shutdown reach the streams."""
     streams = streams_for(echo)

@@ -70,3 +70,15 @@ async def test_all_readers_are_woken() -> None:
         inbox.end()
 
     assert got == [b"aa", None]
+
+
+async def test_a_wait_that_is_cancelled_leaves_nothing() -> None:
+    """A reader that gives up again and again costs no memory, and loses nothing."""
+    inbox = AudioInbox(100)
+    for _ in range(3):
+        with anyio.move_on_after(1):
+            await inbox.get()
+    inbox.put(b"aa")
+
+    assert inbox._waiting == []
+    assert await inbox.get() == b"aa"

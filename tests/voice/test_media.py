@@ -64,6 +64,24 @@ def test_an_mp3_file_is_known_without_a_tag(rate: int) -> None:
 
 
 @pytest.mark.parametrize(
+    ("header", "size"),
+    [
+        (b"\xff\xfb\x90\x00", 417),  # MPEG 1, 128 kbit/s, 44.1 kHz
+        (b"\xff\xfb\x92\x00", 418),  # the same with padding
+        (b"\xff\xf3\x40\x00", 104),  # MPEG 2, 32 kbit/s, 22.05 kHz
+        (b"\xff\xe3\x18\x00", 72),  # MPEG 2.5, 8 kbit/s, 8 kHz
+    ],
+)
+def test_the_size_of_an_mp3_frame_is_known(header: bytes, size: int) -> None:
+    """The next frame begins where the header says, at another bit rate, too."""
+    other = header[:2] + bytes([header[2] & 0x0F | 0x20]) + header[3:]
+
+    for following in (header, other):
+        assert media_kind(header.ljust(size, b"\0") + following) == "mp3"
+        assert media_kind(header.ljust(size + 1, b"\0") + following) is None
+
+
+@pytest.mark.parametrize(
     "raw",
     [
         b"",
@@ -152,6 +170,17 @@ def test_too_many_channels_are_refused() -> None:
 
     with pytest.raises(InvalidAudio, match="1 to 8 channels, not 9"):
         decode(file.getvalue())
+
+
+def test_a_library_gives_samples_that_are_none() -> None:
+    """Floats beyond full scale are clipped, and one that is no number is silence."""
+    file = io.BytesIO()
+    values = np.array([2.0, -2.0, np.nan, np.inf, -0.5], "float32")
+    soundfile.write(file, values, 8_000, format="RF64", subtype="FLOAT")
+
+    assert np.frombuffer(decode(file.getvalue())[0], "<i2").tolist() == [
+        32_767, -32_768, 0, 32_767, -16_384,
+    ]  # fmt: skip
 
 
 def test_an_error_holds_nothing_foreign() -> None:

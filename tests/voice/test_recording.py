@@ -235,6 +235,17 @@ def test_a_file_that_was_given_up_is_not_opened(tmp_path: Path) -> None:
     assert not (tmp_path / "call.wav").exists()
 
 
+def test_a_closed_file_is_not_written(tmp_path: Path) -> None:
+    """A thread that comes to write after the file was closed does nothing."""
+    file = _StereoFile(tmp_path / "call.wav", RATE)
+    file.open(None)
+    file.close(None)
+
+    file.write(bytes(8))
+
+    assert sides(tmp_path / "call.wav") == ([], [])
+
+
 @pytest.mark.parametrize("edge", [False, True])
 async def test_a_cancellation_leaves_a_whole_file(
     tmp_path: Path, edge: bool, monkeypatch: pytest.MonkeyPatch

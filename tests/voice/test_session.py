@@ -619,8 +619,12 @@ async def test_a_receive_that_fails_is_a_close() -> None:
 # -- cancellation and fuzz
 
 
-async def test_cancelled_anywhere_a_session_leaves_nothing() -> None:
-    """A handler cancelled at any await leaves no play, a closed socket and a free slot."""
+@pytest.mark.parametrize("edge", [False, True])
+async def test_cancelled_anywhere_a_session_leaves_nothing(
+    edge: bool, anyio_backend: tuple[str, Any]
+) -> None:
+    """A handler cancelled at any await, also as asyncio does it, leaves a closed socket."""
+    edge = edge and anyio_backend[0] == "asyncio"
 
     async def setup() -> StreamPeer:
         return StreamPeer(silence(0.1))
@@ -649,7 +653,7 @@ async def test_cancelled_anywhere_a_session_leaves_nothing() -> None:
         assert peer.codes in [[1000], [1001]]
         assert peer.messages.count({"action": "break"}) <= 1
 
-    points = await cancel_everywhere(served, setup=setup, check=check)
+    points = await cancel_everywhere(served, setup=setup, check=check, edge=edge)
 
     assert points > 10
     assert all(await_free)
@@ -678,6 +682,44 @@ STEPS = st.lists(
     st.sampled_from(["play", "pieces", "interrupt", "drain", "read", "leave", "stall"]),
     max_size=12,
 )
+
+
+TALKS = st.lists(
+    st.tuples(st.floats(0.01, 3), st.none() | st.floats(0, 3), st.booleans()),
+    min_size=1,
+    max_size=6,
+)
+
+
+@given(talks=TALKS, backend=st.sampled_from(["asyncio", "trio"]))
+def test_the_estimate_is_what_the_far_end_played(
+    talks: list[tuple[float, float | None, bool]], backend: Any
+) -> None:
+    """Over any dialogue, what plays say was heard is what a far end that obeys has played."""
+
+    async def main() -> None:
+        peer = StreamPeer()
+        found: list[Heard] = []
+
+        async def play(session: StreamSession, seconds: float, live: bool) -> None:
+            audio = spoken(*[0.03] * int(seconds / 0.03), pause=0.01)
+            found.append(await session.play(audio if live else silence(seconds)))
+
+        async def handler(session: StreamSession) -> None:
+            for seconds, barge_in, live in talks:
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(play, session, seconds, live)
+                    if barge_in is not None:
+                        await anyio.sleep(barge_in)
+                        await session.interrupt()
+                assert sum(heard.seconds for heard in found) == pytest.approx(
+                    peer.heard(), abs=1e-6
+                )
+
+        assert (await talk(handler, peer)).counts.failed == 0
+        assert all(0 <= heard.seconds <= heard.offered + 1e-6 for heard in found)
+
+    run(main, backend=backend)
 
 
 async def do(session: StreamSession, peer: StreamPeer, step: str) -> None:

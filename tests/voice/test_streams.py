@@ -259,8 +259,10 @@ async def test_without_a_handler_all_are_refused(caplog: pytest.LogCaptureFixtur
     """A genuine connection is refused and counted, and an error is logged."""
     streams = streams_for()
 
+    assert streams.admit("/forged") is None
+    assert caplog.text == ""
     assert streams.admit(path_for(streams)) is None
-    assert streams.counts == StreamCounts(refused=1)
+    assert streams.counts == StreamCounts(forged=1, refused=1)
     assert "on_stream" in caplog.text
 
 

@@ -109,6 +109,13 @@ def test_no_audio_is_no_audio() -> None:
     assert decode(empty) == decode(data) == (b"", 8_000)
 
 
+def test_a_size_that_can_be_is_believed() -> None:
+    """A writer that never set the size of the file may have set that of the audio."""
+    data = wav(FORMAT, chunk(b"data", b"abcd"), chunk(b"LIST", b"name"), size=0)
+
+    assert decode(data)[0] == b"abcd"
+
+
 def test_an_incomplete_frame_is_left_out() -> None:
     """A file that was cut off ends with its last whole frame."""
     data = wav(chunk(b"fmt ", layout(channels=2)), chunk(b"data", bytes(10), 400))

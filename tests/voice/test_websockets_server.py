@@ -22,7 +22,7 @@ from stream_peer import path_for, streams_for
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from telecmi_async import ConfigurationError
+from telecmi_async import ConfigurationError, StreamClosed
 from telecmi_async.voice import serve_streams, websockets_server
 
 if TYPE_CHECKING:
@@ -114,11 +114,15 @@ async def test_a_call_is_served_both_ways() -> None:
 
 async def test_a_session_ends_when_its_peer_goes() -> None:
     """The end of the connection is the end of the session."""
-    streams, ended = streams_for(), []
+    streams = streams_for()
+    ended: list[object] = []
 
     @streams.on_stream
     async def talk(session: StreamSession) -> None:
         ended.append([pcm async for pcm in session])
+        with pytest.raises(StreamClosed) as closed:
+            await session.drain()
+        ended.append(str(closed.value))
 
     async with serve_streams(streams, host="127.0.0.1", port=0) as port:
         async with calling(streams, port) as peer:
@@ -126,7 +130,7 @@ async def test_a_session_ends_when_its_peer_goes() -> None:
             await peer.send(b"ab")
         await wait_for(lambda: ended)
 
-    assert ended == [[b"ab"]]
+    assert ended == [[b"ab"], "the stream is closed: the far end closed the stream"]
 
 
 async def test_what_is_no_call_is_refused_before_it_is_opened() -> None:
@@ -373,25 +377,25 @@ async def test_connections_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None
             assert len(websockets_server._open_connections) == 1
 
 
-async def test_the_end_of_the_context_ends_sessions() -> None:
-    """At the end nothing new is accepted, and a handler that goes on is cancelled in time."""
-    streams, ended = streams_for(shutdown_timeout=0.05), []
+async def test_the_end_of_the_context_waits_for_sessions() -> None:
+    """At the end nothing new is accepted, and running handlers may finish."""
+    streams = streams_for()
+    ended: list[bool] = []
 
     @streams.on_stream
     async def talk(session: StreamSession) -> None:
-        try:
-            await anyio.sleep_forever()
-        finally:
-            ended.append(session.closed)
+        await wait_for(lambda: streams._reception.closed)
+        with pytest.raises(OSError, match=r"refused|failed"):
+            await connect(f"ws://127.0.0.1:{port}")
+        assert (await session.play(bytes(160))).complete
+        ended.append(session.closed)
 
     async with serve_streams(streams, host="127.0.0.1", port=0) as port:
         peer = await connect(f"ws://127.0.0.1:{port}{path_for(streams)}")
         await wait_for(lambda: streams.counts.connected)
-    await peer.wait_closed()
 
-    assert len(ended) == 1
-    with pytest.raises(OSError, match=r"refused|failed"):
-        await connect(f"ws://127.0.0.1:{port}{path_for(streams)}")
+    assert ended == [False]
+    await peer.wait_closed()
 
 
 async def test_the_context_ends_as_its_body_does() -> None:
