@@ -267,9 +267,8 @@ class StreamSession:
                     start = self._playout.add(anyio.current_time(), seconds, play.clip)
                     for recording in self._recordings:
                         recording.add_bot(pcm, at=start)
-                    with suppress(
-                        StreamClosed
-                    ):  # the end stops every play, unless it was before
+                    # The end of the stream stops every play that an interruption had not.
+                    with suppress(StreamClosed):
                         await self._write(protocol.audio_message(pcm, self.rate))
 
     async def _queue(self, play: _Play, messages: AsyncIterable[bytes] | None = None) -> None:
