@@ -14,7 +14,7 @@ from contextlib import aclosing, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, Self, SupportsIndex
 
 import anyio
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from telecmi_async._internal.messages import shown_id
 from telecmi_async.errors import StreamClosed
@@ -50,8 +50,6 @@ _WAY: Final = 0.2
 # How long TeleCMI may take to close the stream after a hang-up, and a WebSocket to be closed.
 _HANG_UP: Final = 5.0
 _CLOSE: Final = 2.0
-
-
 _NOTHING: Final = Heard(0.0, 0.0, interrupted=False)
 
 
@@ -109,6 +107,8 @@ class StreamSession:
     inbound: Event | None
     #: Samples a second: 8,000 or 16,000.
     rate: int
+    #: The values that `Streams.flow` was given for the call.
+    query: Mapping[str, str]
 
     def __init__(
         self,
@@ -120,7 +120,7 @@ class StreamSession:
         limits: SessionLimits,
     ) -> None:
         self.reference, self.cmiuuid = admission.reference, admission.cmiuuid
-        self.rate = admission.rate
+        self.rate, self.query = admission.rate, admission.query
         self.inbound = inbound
         self.closed = False
         self._call = call
@@ -141,8 +141,7 @@ class StreamSession:
         #: What its WebSocket is closed with.
         self.code = 1000
         self._cut = _NOTHING
-        #: Set once the session is closed.
-        self.over = anyio.Event()
+        self._over = anyio.Event()
 
     def __repr__(self) -> str:
         state = f"closed: {self._why}" if self.closed else "open"
@@ -192,7 +191,7 @@ class StreamSession:
                 await self._socket.close(self.code)
 
     async def _read(self) -> None:
-        frames, idle = 0, self._limits.idle
+        frames = 0
         while not self.closed and (frame := await self._socket.receive()) is not None:
             parsed = protocol.parse_frame(frame)
             if isinstance(parsed, protocol.Text):
@@ -203,7 +202,7 @@ class StreamSession:
                     recording.add_caller(parsed.pcm)
             frames += 1
             if not frames % _FRAMES:
-                if idle is not None:
+                if (idle := self._limits.idle) is not None:
                     self._reading.deadline = anyio.current_time() + idle
                 # A peer that never stops must not hold the event loop.
                 await anyio.lowlevel.checkpoint()
@@ -220,7 +219,11 @@ class StreamSession:
         self._reading.cancel()
         if self._write_limit is not None:
             self._write_limit.cancel()
-        self.over.set()
+        self._over.set()
+
+    async def wait_closed(self) -> None:
+        """Wait until the session is closed."""
+        await self._over.wait()
 
     def _check_open(self) -> None:
         if self.closed:
@@ -388,6 +391,10 @@ class StreamSession:
     async def transfer(self, to: SupportsIndex | str | FlowLike) -> None:
         """Connect the call to a phone once all that was played has been heard.
 
+        It waits until TeleCMI closes the stream, which it may do at once or after the
+        conversation: that is not documented. If the stream was closed from here, the call flow
+        would go on, and its next action may be to hang up.
+
         Args:
             to: A number with its country code, or a flow that does it, such as
                 ``[Bridge([19170000002], from_=19170000000)]``.
@@ -399,6 +406,9 @@ class StreamSession:
         is_number = isinstance(to, str) or hasattr(to, "__index__")
         flow: Any = [Bridge([to])] if is_number else to  # type: ignore[list-item]  # as checked
         await self.say(*flow)
+        self._limits = evolve(self._limits, idle=None)  # TeleCMI may fall silent now
+        self._reading.deadline = math.inf
+        await self._over.wait()
 
     async def hang_up(self) -> None:
         """End the call once all that was played has been heard, and wait for the end.
@@ -408,7 +418,7 @@ class StreamSession:
         with suppress(StreamClosed):
             await self.say(Hangup())
             with anyio.move_on_after(_HANG_UP):
-                await self.over.wait()
+                await self._over.wait()
             self.end("the call was hung up")
 
     async def pause(self) -> None:

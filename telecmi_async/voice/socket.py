@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping  # noqa: TC003  # attrs reads annotations
 from typing import Protocol
 
 from attrs import field, frozen
@@ -15,11 +16,13 @@ class Admission:
         reference: The reference of its call.
         rate: Samples a second.
         cmiuuid: TeleCMI's id of an inbound call's leg.
+        query: The values in the query of the address.
     """
 
     reference: str
     rate: int
     cmiuuid: str | None = field(default=None, repr=False)
+    query: Mapping[str, str] = field(factory=dict[str, str], repr=False)
 
 
 class StreamSocket(Protocol):

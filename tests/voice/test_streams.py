@@ -61,7 +61,8 @@ async def test_a_genuine_address_is_admitted_wherever_it_is_mounted(path: str) -
 
     admission = streams.admit(path.format(signed))
 
-    assert admission == Admission(REFERENCE, 16_000 if "16000" in path else 8_000)
+    rate, query = (16_000, {"x": "1"}) if "?" in path else (8_000, {})
+    assert admission == Admission(REFERENCE, rate, query=query)
     assert streams.counts == StreamCounts()
 
 
@@ -88,6 +89,7 @@ def changes() -> list[str]:
         f"/talk/8000/tcm_{'b' * 26}.{signed[-26:]}", f"/talk/8000/{signed}/{'a' * 60}",
         f"/talk/8000/{signed}\n", f"/talk/8000/x/{signed}", f"?/8000/{signed}",
         f"/talk/8000/{signed}/x/y", f"/{'a' * 3_000}/8000/{signed}", "/talk/8000/tcm_call",
+        f"/talk/8000/{signed}?{'a' * 9_000}",
     ]  # fmt: skip
 
 
@@ -461,7 +463,7 @@ async def test_the_slot_is_free_while_a_handler_finishes() -> None:
 
     @streams.on_stream
     async def work(session: StreamSession) -> None:
-        await session.over.wait()
+        await session.wait_closed()
         await anyio.sleep(0.1)
         assert streams.admit(path_for(streams)) is not None
 

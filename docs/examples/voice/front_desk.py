@@ -55,5 +55,3 @@ async def talk(session: StreamSession) -> None:
         await session.hang_up()
         return
     await session.transfer(19170000002)
-    async for _ in session:  # until TeleCMI ends the stream
-        pass
