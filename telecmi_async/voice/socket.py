@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping  # noqa: TC003  # attrs reads annotations
+from collections.abc import Mapping
 from typing import Protocol
 
 from attrs import field, frozen

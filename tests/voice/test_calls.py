@@ -241,7 +241,7 @@ async def test_a_session_has_the_values_of_its_contact() -> None:
 @pytest.mark.parametrize("wrong", [{1: "a"}, {"a": 1}, {"a": None}])
 def test_a_query_holds_texts(wrong: Any) -> None:
     """Anything else is refused where the flow is made."""
-    with pytest.raises(InvalidCall, match="query.*must be a mapping of texts"):
+    with pytest.raises(InvalidCall, match=r"query.*must be a mapping of texts"):
         Streams(URL).flow(query=wrong)
 
 
