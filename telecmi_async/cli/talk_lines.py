@@ -82,7 +82,7 @@ def event_lines_of(
         spoken = said.get(each.what)
         words = spoken.popleft() if spoken else _meaning(each)
         label = person if each.what == "callee" else each.what
-        yield each.at, event_line(each.at, each.until, label, words)
+        yield each.at, moment_line(each.at, each.until, label, words)
 
 
 def _meaning(event: TalkEvent) -> str:
@@ -99,7 +99,7 @@ def _meaning(event: TalkEvent) -> str:
             return detail
 
 
-def event_line(at: float, until: float, what: str, words: str) -> str:
+def moment_line(at: float, until: float, what: str, words: str) -> str:
     """Return a line of what happened at a time, or from a time to another."""
     span = f"to {until:5.2f}" if until > at else ""
     return f"  {at:5.2f} {span:<8} s  {what:<6}  {words}".rstrip()

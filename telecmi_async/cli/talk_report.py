@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import field, frozen
 
-from telecmi_async.cli.talk_lines import event_line, event_lines_of, lane_lines
+from telecmi_async.cli.talk_lines import event_lines_of, lane_lines, moment_line
 from telecmi_async.simulator import Conversation, Note
 from telecmi_async.voice import Heard
 
@@ -157,7 +157,7 @@ def report_lines(terminal: Terminal, report: TalkReport) -> Iterator[tuple[Part,
     )
     lines = [
         *event_lines_of(talk, plot.person, {"bot": plays, "callee": deque(plot.said)}),
-        *((at, event_line(at, at, "phone", words)) for at, words in report.phones),
+        *((at, moment_line(at, at, "phone", words)) for at, words in report.phones),
     ]
     for _, line in sorted(lines, key=itemgetter(0)):
         yield (line,)
