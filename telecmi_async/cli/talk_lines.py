@@ -95,8 +95,8 @@ def _meaning(event: TalkEvent) -> str:
             return "bridge: the bot transfers the call"
         case "closed", why:
             return f"the stream is closed {why}"
-        case _, detail:
-            return detail
+        case _:
+            return event.detail
 
 
 def moment_line(at: float, until: float, what: str, words: str) -> str:
