@@ -94,6 +94,8 @@ class Simulator(SimulatorOptions):
         talk: Seconds of talk, or the shortest and the longest.
         answered_share: The share of callees that answer, from 0 to 1.
         magic: Whether the last four digits of a number can choose what happens.
+        callee: How those behave who answer, at numbers for which neither ``callees`` nor ``magic``
+            has someone else.
         callees: How callees, or callers, at certain numbers behave, by number. It can be
             changed while calls are placed.
         webhooks: Where events and records go: a `Receiver`, a URL, or `Webhooks` for bad
