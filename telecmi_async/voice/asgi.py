@@ -87,7 +87,7 @@ def _hide_code(scope: ASGIScope) -> None:
     scope["path"] = hidden = f"{mount}/{_IN_LOGS}"
     scope["query_string"] = b""
     if "raw_path" in scope:
-        scope["raw_path"] = hidden.encode()
+        scope["raw_path"] = hidden.encode(errors="replace")
 
 
 class _AsgiSocket:

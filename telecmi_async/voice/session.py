@@ -11,11 +11,12 @@ import logging
 import math
 from collections import deque
 from contextlib import aclosing, asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any, Final, Self, SupportsIndex
+from typing import TYPE_CHECKING, Final, Self, SupportsIndex
 
 import anyio
-from attrs import define, evolve, field, frozen
+from attrs import define, evolve, field
 
+from telecmi_async._internal.event_loop import clock_of, current_loop
 from telecmi_async._internal.messages import shown_id
 from telecmi_async.errors import StreamClosed
 from telecmi_async.pcmo.actions import Bridge, Hangup
@@ -45,6 +46,8 @@ STALLED: Final = 1008
 _TEXTS: Final = 100
 # After so many frames other tasks get a turn, even if more frames are there.
 _FRAMES: Final = 16
+# A far end may be given up so much too early, as a part of the time that it has.
+_EARLY: Final = 0.01
 # Between what was heard by the estimate and an action that ends it: for the way to the phone.
 _WAY: Final = 0.2
 # How long TeleCMI may take to close the stream after a hang-up, and a WebSocket to be closed.
@@ -64,18 +67,6 @@ class _Play:
     stopped: Heard | None = None
     #: Whether the end of the stream stopped it.
     cut_off: bool = False
-
-
-@frozen
-class SessionLimits:
-    """What one session may take; times are in seconds."""
-
-    #: How much audio of the call waits for the program.
-    inbox: float
-    #: How long the peer may take to read a message.
-    send: float
-    #: How long the peer may send nothing; None for any time.
-    idle: float | None
 
 
 class StreamSession:
@@ -121,6 +112,7 @@ class StreamSession:
     ) -> None:
         self.reference, self.cmiuuid = admission.reference, admission.cmiuuid
         self.rate, self.query = admission.rate, admission.query
+        self._admission = admission
         self.inbound = inbound
         self.closed = False
         self._call = call
@@ -141,6 +133,8 @@ class StreamSession:
         #: What its WebSocket is closed with.
         self.code = 1000
         self._cut = _NOTHING
+        #: The event loop that it is served in.
+        self.loop = current_loop()
         self._over = anyio.Event()
 
     def __repr__(self) -> str:
@@ -191,19 +185,25 @@ class StreamSession:
                 await self._socket.close(self.code)
 
     async def _read(self) -> None:
-        frames = 0
+        frames, half = 0, b""
+        clock = clock_of(self.loop)
         while not self.closed and (frame := await self._socket.receive()) is not None:
             parsed = protocol.parse_frame(frame)
             if isinstance(parsed, protocol.Text):
                 self._texts.append(parsed.text)
             else:
-                self._inbox.put(parsed.pcm)
+                pcm = half + parsed.pcm
+                end = len(pcm) - len(pcm) % protocol.SAMPLE
+                pcm, half = pcm[:end], pcm[end:]
+                self._inbox.put(pcm)
                 for recording in self._recordings:
-                    recording.add_caller(parsed.pcm)
+                    recording.add_caller(pcm)
+            # To move a deadline costs more than to look at the clock.
+            idle = self._limits.idle
+            if idle is not None and clock() + idle - self._reading.deadline > idle * _EARLY:
+                self._reading.deadline = clock() + idle
             frames += 1
             if not frames % _FRAMES:
-                if (idle := self._limits.idle) is not None:
-                    self._reading.deadline = anyio.current_time() + idle
                 # A peer that never stops must not hold the event loop.
                 await anyio.lowlevel.checkpoint()
 
@@ -377,13 +377,16 @@ class StreamSession:
         """Have TeleCMI run actions once all that was played has been heard, 0.2 seconds later.
 
         TeleCMI does not say when they are done. Actions that wait for pressed keys are not
-        offered within a stream.
+        offered within a stream. A `Streams.flow` streams this call again, as another connection.
 
         Raises:
             InvalidCall: They cannot be sent.
             StreamClosed: The stream is closed.
         """
-        message = protocol.flow_message(actions)
+        await self._run_flow(actions)
+
+    async def _run_flow(self, flow: FlowLike) -> None:
+        message = protocol.flow_message(flow, streamed_as=self._admission.signed)
         await self.drain()
         await anyio.sleep(_WAY)
         await self._send(message)
@@ -404,8 +407,7 @@ class StreamSession:
             StreamClosed: The stream is closed.
         """
         is_number = isinstance(to, str) or hasattr(to, "__index__")
-        flow: Any = [Bridge([to])] if is_number else to  # type: ignore[list-item]  # as checked
-        await self.say(*flow)
+        await self._run_flow([Bridge([to])] if is_number else to)  # type: ignore[list-item, arg-type]  # as checked
         self._limits = evolve(self._limits, idle=None)  # TeleCMI may fall silent now
         self._reading.deadline = math.inf
         await self._over.wait()

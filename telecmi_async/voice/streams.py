@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final, Self, TypeAlias, TypedDict, TypeVar, Unpack, cast
 from urllib.parse import quote, urlencode
 
@@ -24,7 +25,8 @@ from telecmi_async.pcmo.flow import Flow
 from telecmi_async.voice.asgi import StreamsApp
 from telecmi_async.voice.protocol import RATES
 from telecmi_async.voice.reception import Reception, StreamCounts
-from telecmi_async.voice.session import STALLED, SessionLimits, StreamSession
+from telecmi_async.voice.session import STALLED, StreamSession
+from telecmi_async.voice.socket import SessionLimits
 from telecmi_async.wire.credentials import Credentials
 
 if TYPE_CHECKING:
@@ -267,6 +269,7 @@ class Streams:
         )
         reception.enter(session)
         run = self._running[session] = _Run()
+        outer = _run_here.set(run)
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._receive, session, run)
@@ -276,8 +279,10 @@ class Streams:
                 await run.closed.wait()
                 tasks.cancel_scope.cancel()
         finally:
+            _run_here.reset(outer)
             reception.leave(session)
             del self._running[session]
+            run.closes.set()
             run.over.set()
 
     async def _receive(self, session: StreamSession, run: _Run) -> None:
@@ -317,27 +322,32 @@ class Streams:
     async def aclose(self) -> None:
         """Refuse new connections, wait ``shutdown_timeout`` for running functions, cancel the rest.
 
-        A function that closes the streams does not wait for itself.
+        A function that closes the streams, or a task of its, does not wait for itself, nor for
+        others that do the same.
         """
         self._reception.closed = True
-        here = anyio.get_current_task().id
-        loop = current_loop()
+        here, loop = _run_here.get(), current_loop()
+        is_inside = here in self._running.values()
+        if here is not None and is_inside:
+            here.closes.set()
         runs = {
             session: run
             for session, run in self._running.items()
-            if run.loop is loop and run.task != here
+            if session.loop is loop and not (is_inside and run.closes.is_set())
         }
+        ends = [run.closes if is_inside else run.over for run in runs.values()]
         try:
             with anyio.move_on_after(self._shutdown_timeout):
-                for run in runs.values():
-                    await run.over.wait()
+                for end in ends:
+                    await end.wait()
         finally:
             with anyio.CancelScope(shield=True):
-                for session, run in runs.items():
-                    run.handler.cancel()
-                    session.end("the streams were closed", code=1001)
-                for run in runs.values():
-                    await run.over.wait()
+                for (session, run), end in zip(runs.items(), ends, strict=True):
+                    if not end.is_set():
+                        run.handler.cancel()
+                        session.end("the streams were closed", code=1001)
+                for end in ends:
+                    await end.wait()
 
     async def __aenter__(self) -> Self:
         self._reception.closed = False
@@ -356,11 +366,14 @@ class _Run:
     """A session that is served."""
 
     def __init__(self) -> None:
-        self.loop = current_loop()
-        self.task = anyio.get_current_task().id
         self.handler = anyio.CancelScope()
-        self.closed = anyio.Event()
-        self.over = anyio.Event()
+        #: Set once the session is closed; once the handler closes the streams itself, or is over;
+        #: once it is over.
+        self.closed, self.closes, self.over = anyio.Event(), anyio.Event(), anyio.Event()
+
+
+# The session that the running task, or the one that started it, serves.
+_run_here: Final[ContextVar[_Run | None]] = ContextVar("_run_here", default=None)
 
 
 def _split(

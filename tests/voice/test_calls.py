@@ -8,6 +8,7 @@ import random
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import httpx
 import pytest
 from campaign_scene import Scene, contacts, settings
 from fake_telecmi import TO, FakeTelecmi, accepted, in_turn, refused
@@ -16,6 +17,8 @@ from stream_peer import URL, StreamPeer, streams_for
 from webhook_posts import TOKEN
 
 from telecmi_async import (
+    CallOutcomeUnknown,
+    CallRejected,
     CallRequest,
     CallService,
     ConfigurationError,
@@ -97,6 +100,33 @@ async def test_the_placeholder_is_replaced_wherever_a_stream_has_it() -> None:
     ]
     assert first.startswith("tcm_")
     assert first != "tcm_call"
+
+
+@pytest.mark.parametrize("status", [400, 500])
+async def test_a_reply_that_quotes_the_request_shows_no_code(
+    status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An error has the reference of the address that TeleCMI refused, and not its code."""
+    caplog.set_level(0)
+
+    class Quoting(FakeTelecmi):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            sent = json.loads(await request.aread())
+            self.requests.append(sent)
+            return httpx.Response(
+                status, json={"code": status, "msg": f"bad {addresses(sent)}", "sent": sent}
+            )
+
+    fake, streams = Quoting(), streams_for(secret=None)
+    async with fake.service(streams=streams, reference=True) as service:
+        with pytest.raises((CallRejected, CallOutcomeUnknown)) as caught:
+            await service.make_call(to=TO, pcmo=streams.flow())
+
+    (address,) = addresses(fake.requests[0])
+    reference, code = address.rpartition("/")[2].split(".")
+    found = f"{caught.value!r} {vars(caught.value)} {caplog.text}"
+    assert reference in found
+    assert code not in found
 
 
 async def test_a_retried_call_keeps_its_address() -> None:

@@ -119,10 +119,10 @@ class FarEnd:
         if len(pcm) % 2:
             self._ignore("half a sample at the end of a clip")
             pcm = pcm[:-1]
-        pcm = convert_rate(pcm, rate, self._conversation.rate)
-        if len(self._queue) + len(pcm) > _LONGEST_QUEUE * 2 * self._conversation.rate:
+        queued = len(self._queue) / 2 / self._conversation.rate
+        if queued + len(pcm) / 2 / rate > _LONGEST_QUEUE:
             raise ValueError("ten minutes are queued already")
-        self._queue += pcm
+        self._queue += convert_rate(pcm, rate, self._conversation.rate)
 
     def _ignore(self, what: str) -> None:
         self._conversation.note("ignored", what)
