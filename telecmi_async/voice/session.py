@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from telecmi_async.pcmo.flow import FlowLike
     from telecmi_async.voice.chunks import AudioBytes
     from telecmi_async.voice.recording import Recording
-    from telecmi_async.voice.socket import Admission, StreamSocket
+    from telecmi_async.voice.socket import Admission, SessionLimits, StreamSocket
 
 logger = logging.getLogger("telecmi_async")
 
