@@ -133,7 +133,6 @@ class StreamSession:
         #: What its WebSocket is closed with.
         self.code = 1000
         self._cut = _NOTHING
-        #: The event loop that it is served in.
         self.loop = current_loop()
         self._over = anyio.Event()
 
