@@ -146,7 +146,8 @@ def _traceback_of(error: BaseException, redact: Redactor | None) -> str:
     if not isinstance(error, BaseExceptionGroup):
         return text
     # What failed in a task group is in the errors that its own one holds.
-    return "\n".join((text, *(_traceback_of(each, None) for each in error.exceptions)))
+    inner = cast("BaseExceptionGroup[BaseException]", error).exceptions
+    return "\n".join((text, *(_traceback_of(each, None) for each in inner)))
 
 
 def _mask_long(number: float) -> object:

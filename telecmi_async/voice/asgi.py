@@ -68,7 +68,8 @@ class StreamsApp:
             first = await receive()
         if first["type"] != "websocket.connect":
             return
-        admission = self._streams.admit(scope["path"])
+        query = scope.get("query_string", b"").decode("latin-1")
+        admission = self._streams.admit(f"{scope['path']}?{query}")
         _hide_code(scope)
         try:
             if admission is None:

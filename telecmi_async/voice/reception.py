@@ -3,7 +3,8 @@
 An address ends in ``/8000/tcm_….code``: the sample rate, and the reference of its call with a code
 that only the account's secret gives (`telecmi_async.events.reference`). An inbound call's is
 followed by TeleCMI's id of its leg, encrypted together with the reference. So any process that has
-the secret knows the call of a connection, and nothing else of an address is trusted.
+the secret knows the call of a connection. Only who has such an address can connect, and only
+TeleCMI gets it, so the query is the caller's own as well.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import logging
 import re
 from collections import Counter, OrderedDict
 from typing import TYPE_CHECKING, Final
+from urllib.parse import parse_qsl
 
 from attrs import frozen
 
@@ -35,6 +37,7 @@ _ADDRESS: Final = re.compile(
     re.ASCII,
 )
 _LONGEST: Final = 2_000
+_LONGEST_QUERY: Final = 8_000
 # How many connections a call may make, one after another.
 _CONNECTIONS: Final = 8
 # Of so many calls are connections counted, and inbound events kept.
@@ -123,8 +126,10 @@ class Reception:
         return admission
 
     def _read(self, path: str) -> Admission | None:
-        path = path.partition("?")[0]
-        found = None if len(path) > _LONGEST else _ADDRESS.search(path)
+        path, _, query = path.partition("?")
+        if len(path) > _LONGEST or len(query) > _LONGEST_QUERY:
+            return None
+        found = _ADDRESS.search(path)
         if found is None:
             return None
         account = self._calls.account_of(found["signed"])
@@ -136,7 +141,8 @@ class Reception:
             if named != reference:
                 return None
             signed += f"/{sealed}"
-        return Admission(reference, int(found["rate"]), cmiuuid, signed)
+        values = dict(parse_qsl(query, keep_blank_values=True))
+        return Admission(reference, int(found["rate"]), cmiuuid, values, signed)
 
     def may_enter(self, admission: Admission) -> bool:
         """Return whether there is room for a connection."""

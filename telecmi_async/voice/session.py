@@ -14,7 +14,7 @@ from contextlib import aclosing, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final, Self, SupportsIndex
 
 import anyio
-from attrs import define, field, frozen
+from attrs import define, evolve, field
 
 from telecmi_async._internal.event_loop import clock_of, current_loop
 from telecmi_async._internal.messages import shown_id
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from telecmi_async.pcmo.flow import FlowLike
     from telecmi_async.voice.chunks import AudioBytes
     from telecmi_async.voice.recording import Recording
-    from telecmi_async.voice.socket import Admission, StreamSocket
+    from telecmi_async.voice.socket import Admission, SessionLimits, StreamSocket
 
 logger = logging.getLogger("telecmi_async")
 
@@ -53,7 +53,6 @@ _WAY: Final = 0.2
 # How long TeleCMI may take to close the stream after a hang-up, and a WebSocket to be closed.
 _HANG_UP: Final = 5.0
 _CLOSE: Final = 2.0
-
 _NOTHING: Final = Heard(0.0, 0.0, interrupted=False)
 
 
@@ -68,18 +67,6 @@ class _Play:
     stopped: Heard | None = None
     #: Whether the end of the stream stopped it.
     cut_off: bool = False
-
-
-@frozen
-class SessionLimits:
-    """What one session may take; times are in seconds."""
-
-    #: How much audio of the call waits for the program.
-    inbox: float
-    #: How long the peer may take to read a message.
-    send: float
-    #: How long the peer may send nothing; None for any time.
-    idle: float | None
 
 
 class StreamSession:
@@ -111,6 +98,8 @@ class StreamSession:
     inbound: Event | None
     #: Samples a second: 8,000 or 16,000.
     rate: int
+    #: The values that `Streams.flow` was given for the call.
+    query: Mapping[str, str]
 
     def __init__(
         self,
@@ -122,7 +111,7 @@ class StreamSession:
         limits: SessionLimits,
     ) -> None:
         self.reference, self.cmiuuid = admission.reference, admission.cmiuuid
-        self.rate = admission.rate
+        self.rate, self.query = admission.rate, admission.query
         self._admission = admission
         self.inbound = inbound
         self.closed = False
@@ -144,8 +133,8 @@ class StreamSession:
         #: What its WebSocket is closed with.
         self.code = 1000
         self._cut = _NOTHING
-        #: Set once the session is closed; the event loop that it is served in.
-        self.over, self.loop = anyio.Event(), current_loop()
+        self.loop = current_loop()
+        self._over = anyio.Event()
 
     def __repr__(self) -> str:
         state = f"closed: {self._why}" if self.closed else "open"
@@ -195,7 +184,7 @@ class StreamSession:
                 await self._socket.close(self.code)
 
     async def _read(self) -> None:
-        frames, half, idle = 0, b"", self._limits.idle
+        frames, half = 0, b""
         clock = clock_of(self.loop)
         while not self.closed and (frame := await self._socket.receive()) is not None:
             parsed = protocol.parse_frame(frame)
@@ -209,6 +198,7 @@ class StreamSession:
                 for recording in self._recordings:
                     recording.add_caller(pcm)
             # To move a deadline costs more than to look at the clock.
+            idle = self._limits.idle
             if idle is not None and clock() + idle - self._reading.deadline > idle * _EARLY:
                 self._reading.deadline = clock() + idle
             frames += 1
@@ -228,7 +218,11 @@ class StreamSession:
         self._reading.cancel()
         if self._write_limit is not None:
             self._write_limit.cancel()
-        self.over.set()
+        self._over.set()
+
+    async def wait_closed(self) -> None:
+        """Wait until the session is closed."""
+        await self._over.wait()
 
     def _check_open(self) -> None:
         if self.closed:
@@ -275,9 +269,8 @@ class StreamSession:
                     start = self._playout.add(anyio.current_time(), seconds, play.clip)
                     for recording in self._recordings:
                         recording.add_bot(pcm, at=start)
-                    with suppress(
-                        StreamClosed
-                    ):  # the end stops every play, unless it was before
+                    # The end of the stream stops every play that an interruption had not.
+                    with suppress(StreamClosed):
                         await self._write(protocol.audio_message(pcm, self.rate))
 
     async def _queue(self, play: _Play, messages: AsyncIterable[bytes] | None = None) -> None:
@@ -400,6 +393,10 @@ class StreamSession:
     async def transfer(self, to: SupportsIndex | str | FlowLike) -> None:
         """Connect the call to a phone once all that was played has been heard.
 
+        It waits until TeleCMI closes the stream, which it may do at once or after the
+        conversation: that is not documented. If the stream was closed from here, the call flow
+        would go on, and its next action may be to hang up.
+
         Args:
             to: A number with its country code, or a flow that does it, such as
                 ``[Bridge([19170000002], from_=19170000000)]``.
@@ -410,6 +407,9 @@ class StreamSession:
         """
         is_number = isinstance(to, str) or hasattr(to, "__index__")
         await self._run_flow([Bridge([to])] if is_number else to)  # type: ignore[list-item, arg-type]  # as checked
+        self._limits = evolve(self._limits, idle=None)  # TeleCMI may fall silent now
+        self._reading.deadline = math.inf
+        await self._over.wait()
 
     async def hang_up(self) -> None:
         """End the call once all that was played has been heard, and wait for the end.
@@ -419,7 +419,7 @@ class StreamSession:
         with suppress(StreamClosed):
             await self.say(Hangup())
             with anyio.move_on_after(_HANG_UP):
-                await self.over.wait()
+                await self._over.wait()
             self.end("the call was hung up")
 
     async def pause(self) -> None:

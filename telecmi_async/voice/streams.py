@@ -6,6 +6,7 @@ import logging
 from contextlib import suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final, Self, TypeAlias, TypedDict, TypeVar, Unpack, cast
+from urllib.parse import quote, urlencode
 
 import anyio
 
@@ -25,11 +26,12 @@ from telecmi_async.pcmo.flow import Flow
 from telecmi_async.voice.asgi import StreamsApp
 from telecmi_async.voice.protocol import RATES
 from telecmi_async.voice.reception import Reception, StreamCounts
-from telecmi_async.voice.session import STALLED, SessionLimits, StreamSession
+from telecmi_async.voice.session import STALLED, StreamSession
+from telecmi_async.voice.socket import SessionLimits
 from telecmi_async.wire.credentials import Credentials
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
     from types import TracebackType
 
     from telecmi_async._internal.validators import Duration
@@ -83,7 +85,8 @@ class Streams:
                     ...
 
     Args:
-        url: Where `asgi` is mounted, as TeleCMI reaches it: ``"wss://…"``.
+        url: Where `asgi` is mounted, as TeleCMI reaches it: ``"wss://…"``; ``"https://…"`` means the
+            same.
         secret: The account's secret, for streams in a process that places no calls. A service
             that is given the streams adds its own.
         max_sessions: How many calls are served at the same time; others are refused.
@@ -165,6 +168,7 @@ class Streams:
         listen_mode: ListenMode = "caller",
         rate: int = 8_000,
         stream_on_answer: bool | None = None,
+        query: Mapping[str, str] | None = None,
     ) -> Flow:
         """Return a flow that streams a call to this place, for services that know the streams.
 
@@ -177,13 +181,17 @@ class Streams:
                 the vendor's examples have ``"caller"``.
             rate: Samples a second: 8,000, or 16,000.
             stream_on_answer: Whether to wait for the answer. TeleCMI's default is false.
+            query: Values for the session of the call, `StreamSession.query`. They are part of the
+                address, which TeleCMI and proxies may log: an id is better than a name. In the
+                flow of a campaign they may be columns of the contact: ``{"order": "{order}"}``.
 
         Raises:
             InvalidCall: A value cannot be sent.
         """
-        return self._flow(
-            STREAM_PLACEHOLDER, rate, listen_mode=listen_mode, stream_on_answer=stream_on_answer
-        )
+        end = STREAM_PLACEHOLDER
+        if query:
+            end += f"?{_encoded(query)}"
+        return self._flow(end, rate, listen_mode=listen_mode, stream_on_answer=stream_on_answer)
 
     def answer(
         self, event: Event, *, listen_mode: ListenMode = "caller", rate: int = 8_000
@@ -384,6 +392,16 @@ def _is_close(error: BaseException) -> bool:
     return isinstance(error, StreamClosed)
 
 
+def _encoded(query: Mapping[str, str]) -> str:
+    """Return values as the query of an address; braces stay, as they may name columns."""
+    for name, value in query.items():
+        if not isinstance(cast("object", name), str) or not isinstance(
+            cast("object", value), str
+        ):
+            raise InvalidCall("must be a mapping of texts to texts", path="query")
+    return urlencode(query, safe="{|}", quote_via=quote)
+
+
 def _seconds(name: str, value: Duration) -> float:
     seconds = validators.seconds_or_none(name, value)
     if seconds is None:
@@ -395,6 +413,8 @@ def _checked_url(url: str) -> str:
     """Return where the streams are mounted, without a slash at its end."""
     check_instance("url", url, str, 'where the streams are mounted, "wss://…"')
     base = url.rstrip("/")
+    if base.startswith(("http://", "https://")):  # as for webhooks
+        base = base.replace("http", "ws", 1)
     try:
         Stream(f"{base}/8000/{STREAM_PLACEHOLDER}")
     except InvalidCall as error:

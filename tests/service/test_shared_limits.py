@@ -140,7 +140,7 @@ async def test_services_share_one_rate_through_rolling_restarts(rate: float) -> 
         await anyio.sleep(number * life / 4)
         while anyio.current_time() < seconds:
             async with telecmi.service(limits=limits, rate=limit) as service:
-                calls = start(service, int(2 * rate * life))
+                calls = start(service, int(0.75 * rate * life))
                 await anyio.sleep(life)
             assert any(call.status == "cancelled" for call in calls)
 

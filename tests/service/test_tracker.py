@@ -591,7 +591,7 @@ def test_whatever_is_lost_doubled_late_or_early_everybody_hears_the_truth(
 
 async def test_nothing_is_left_of_thousands_of_calls() -> None:
     """Neither ended calls nor a call without a handle and an end are kept."""
-    batches = int(os.environ.get("MANY_CALLS", "1000")) // 50
+    batches = int(os.environ.get("MANY_CALLS", "300")) // 50
     fake_store = FakeStore()
     calls: list[weakref.ref[Call]] = []
     async with FakeTelecmi().service(

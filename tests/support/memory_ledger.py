@@ -6,8 +6,10 @@ works. Here each job is done at once; all else is the same.
 
 from __future__ import annotations
 
+import atexit
 import sqlite3
 import weakref
+from functools import cache
 from typing import TYPE_CHECKING, Self, SupportsIndex, TypeVar
 
 import anyio
@@ -34,6 +36,15 @@ def loop_clock() -> float:
     return EPOCH + anyio.current_time()
 
 
+@cache
+def _migrated() -> sqlite3.Connection:
+    """Return an empty ledger, which is copied: its migrations take longer than most tests."""
+    db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    atexit.register(db.close)
+    migrate_sqlite(db, scripts("sqlite"))
+    return db
+
+
 class MemoryLedger(SqliteLedger):
     """A ledger whose jobs are done at once.
 
@@ -47,8 +58,8 @@ class MemoryLedger(SqliteLedger):
         # finalizer does, in the thread that collects it.
         self._db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
         weakref.finalize(self, self._db.close)
+        _migrated().backup(self._db)
         self._db.execute("PRAGMA foreign_keys = ON")
-        migrate_sqlite(self._db, scripts("sqlite"))
         #: How many seconds its time is ahead of its clock.
         self.ahead = 0.0
         #: Whether every job fails.

@@ -42,6 +42,14 @@ RUNNERS: Final = {
     "trio": ("trio", "", ()),
     "trio auto": ("", "trio_mode = true", ()),
 }
+# Each test that places calls collects garbage at its end; what modules loaded is not searched.
+FROZEN: Final = """
+import gc
+
+def pytest_collection_finish():
+    gc.collect()
+    gc.freeze()
+"""
 # In a process of its own: FastAPI and pydantic, too, import late, and break when they are loaded
 # twice.
 ALONE: Final = ("--strict-markers", "-p", "no:cacheprovider")
@@ -467,12 +475,26 @@ def test_the_page_about_testing_is_a_test_file(pytester: pytest.Pytester) -> Non
     page = docs_page("testing.md").read_text(encoding="utf-8")
     code = "\n".join(SHOWN.findall(page))
     pytester.makepyfile(code)
+    pytester.makeconftest(FROZEN)
     pytester.makeini(INI)
 
     ran = pytester.runpytest_subprocess(*ALONE)
 
     # One test sends four reminders.
     ran.assert_outcomes(passed=2 * (len(re.findall(r"async def test_", code)) + 3))
+
+
+def test_the_page_about_voice_bots_is_a_test_file(pytester: pytest.Pytester) -> None:
+    """Its tests pass with real pytest; what awaits outside of them is run with all pages."""
+    page = docs_page("simulator-voice.md").read_text(encoding="utf-8")
+    blocks = [block for block in SHOWN.findall(page) if "\nasync with " not in block]
+    pytester.makepyfile("\n".join(blocks))
+    pytester.makeini(INI)
+
+    ran = pytester.runpytest_subprocess(*ALONE)
+
+    # Two tests, and one for each of seven faults of a line.
+    ran.assert_outcomes(passed=2 * (2 + 7))
 
 
 def test_so_it_is_on_pytest_asyncio(pytester: pytest.Pytester) -> None:
@@ -482,7 +504,7 @@ def test_so_it_is_on_pytest_asyncio(pytester: pytest.Pytester) -> None:
     hooks = [block for block in blocks if "def pytest_asyncio_loop_factories" in block]
     code = "\n".join(block for block in blocks if block not in hooks)
     pytester.makepyfile(code.replace("pytest.mark.anyio", "pytest.mark.asyncio"))
-    pytester.makeconftest("from telecmi_async import testing\n" + "\n".join(hooks))
+    pytester.makeconftest(FROZEN + "from telecmi_async import testing\n" + "\n".join(hooks))
     pytester.makeini(INI)
 
     ran = pytester.runpytest_subprocess(*ALONE)

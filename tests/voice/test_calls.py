@@ -22,6 +22,7 @@ from telecmi_async import (
     CallRequest,
     CallService,
     ConfigurationError,
+    InvalidCall,
     Raw,
     Receiver,
     RetryPolicy,
@@ -29,6 +30,7 @@ from telecmi_async import (
     Stream,
 )
 from telecmi_async.campaigns import CampaignSettings
+from telecmi_async.ledger import NewContact
 from telecmi_async.service.keyed_calls import fingerprint_of
 from telecmi_async.simulator import Simulator
 from telecmi_async.voice import Streams
@@ -246,6 +248,31 @@ def test_the_placeholder_passes_a_template_and_a_ledger() -> None:
     filled = CampaignSettings.parse(stored).flow.fill({"name": "Ann"})
 
     assert tuple(filled) == (*Streams(URL).flow(), Speak("Bye Ann"))
+
+
+async def test_a_session_has_the_values_of_its_contact() -> None:
+    """Columns in the query of the address are the session's, whatever is in them."""
+    fake = FakeTelecmi()
+    streams = streams_for(nothing)
+    flow = streams.flow(query={"order": "{order}", "by name": "a&b"})
+    async with fake.service(streams=streams) as service:
+        here = Scene(MemoryLedger(), Simulator(), service, Receiver(TOKEN))
+        campaign = here.campaign(settings(flow=flow))
+        given = "7/ä & {x}?#%"
+        await campaign.load([NewContact(number=TO, columns={"order": given})])
+        await campaign.run()
+
+    assert admitted(streams, *addresses(fake.requests[0])).query == {
+        "order": given,
+        "by name": "a&b",
+    }
+
+
+@pytest.mark.parametrize("wrong", [{1: "a"}, {"a": 1}, {"a": None}])
+def test_a_query_holds_texts(wrong: Any) -> None:
+    """Anything else is refused where the flow is made."""
+    with pytest.raises(InvalidCall, match=r"query.*must be a mapping of texts"):
+        Streams(URL).flow(query=wrong)
 
 
 async def test_each_call_of_a_campaign_has_an_address_of_its_own() -> None:

@@ -304,7 +304,7 @@ async def test_only_an_open_session_is_recorded(tmp_path: Path) -> None:
         ):
             await anyio.sleep(1)
             peer.leave()
-            await session.over.wait()
+            await session.wait_closed()
         assert one.complete
         async with session.record(tmp_path / "three.wav"):
             pytest.fail("a closed session is recorded")

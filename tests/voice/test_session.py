@@ -428,15 +428,6 @@ async def test_a_goodbye_is_heard_in_full_before_the_hang_up() -> None:
     ("act", "sent"),
     [
         (lambda s: s.say(Speak("One moment.")), [{"action": "speak", "text": "One moment."}]),
-        (
-            lambda s: s.transfer(19170000002),
-            [{"action": "bridge", "connect": [{"type": "pstn", "number": 19170000002}]}],
-        ),
-        (
-            lambda s: s.transfer("19170000002"),
-            [{"action": "bridge", "connect": [{"type": "pstn", "number": 19170000002}]}],
-        ),
-        (lambda s: s.transfer([{"action": "hangup"}]), [{"action": "hangup"}]),
         (lambda s: s.pause(), {"action": "pause"}),
         (lambda s: s.resume(), {"action": "resume"}),
         (lambda s: s.stop(), {"action": "stop"}),
@@ -458,7 +449,7 @@ async def test_an_action_is_sent_and_fails_once_the_stream_is_closed(
             await act(session)
         if sent != {"action": "stop"}:
             peer.leave()
-            await session.over.wait()
+            await session.wait_closed()
             with pytest.raises(StreamClosed, match="closed"):
                 await act(session)
         assert session.closed
@@ -466,6 +457,39 @@ async def test_an_action_is_sent_and_fails_once_the_stream_is_closed(
     await talk(handler, peer)
 
     assert peer.messages == [*[0.1] * isinstance(sent, list), sent]
+
+
+TO_A_COLLEAGUE = [{"action": "bridge", "connect": [{"type": "pstn", "number": 19170000002}]}]
+
+
+@pytest.mark.parametrize("to", [19170000002, "19170000002", TO_A_COLLEAGUE])
+async def test_a_transfer_lasts_until_telecmi_closes_the_stream(to: Any) -> None:
+    """It is sent after what was played; the silence that follows does not end the stream."""
+    peer = StreamPeer()
+    found: list[float] = []
+
+    async def handler(session: StreamSession) -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(session.play, silence(0.1))
+            await settle()
+            tasks.start_soon(leave_after, 400.0)
+            await session.transfer(to)
+        found.append(anyio.current_time() - began)
+        with pytest.raises(StreamClosed, match="closed"):
+            await session.transfer(to)
+
+    async def leave_after(seconds: float) -> None:
+        await anyio.sleep(1)
+        for _ in range(50):
+            peer.say(silence(0.02))
+        await anyio.sleep(seconds)
+        peer.leave()
+
+    began = anyio.current_time()
+    await talk(handler, peer)
+
+    assert peer.messages == [0.1, TO_A_COLLEAGUE]
+    assert found == pytest.approx([401])
 
 
 async def test_actions_are_checked_before_anything_is_waited_for() -> None:
@@ -630,7 +654,7 @@ async def test_a_silent_peer_is_given_up(limit: float | None, after: float | Non
         await settle()
         last = anyio.current_time()
         with anyio.move_on_after(1_000):
-            await session.over.wait()
+            await session.wait_closed()
         found.append(anyio.current_time() - last if session.closed else None)
 
     streams = await talk(handler, peer, idle_timeout=limit)
@@ -906,7 +930,7 @@ async def test_both_sides_are_recorded(tmp_path: Any) -> None:
             await session.interrupt()
             await anyio.sleep(1)
             peer.leave()
-            await session.over.wait()
+            await session.wait_closed()
             await anyio.sleep(1)
             found.append(recording.complete)
 

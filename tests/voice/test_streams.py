@@ -68,7 +68,8 @@ async def test_a_genuine_address_is_admitted_wherever_it_is_mounted(path: str) -
 
     admission = streams.admit(path.format(signed))
 
-    assert admission == Admission(REFERENCE, 16_000 if "16000" in path else 8_000)
+    rate, query = (16_000, {"x": "1"}) if "?" in path else (8_000, {})
+    assert admission == Admission(REFERENCE, rate, query=query)
     assert streams.counts == StreamCounts()
 
 
@@ -95,6 +96,7 @@ def changes() -> list[str]:
         f"/talk/8000/tcm_{'b' * 26}.{signed[-26:]}", f"/talk/8000/{signed}/{'a' * 60}",
         f"/talk/8000/{signed}\n", f"/talk/8000/x/{signed}", f"?/8000/{signed}",
         f"/talk/8000/{signed}/x/y", f"/{'a' * 3_000}/8000/{signed}", "/talk/8000/tcm_call",
+        f"/talk/8000/{signed}?{'a' * 9_000}",
     ]  # fmt: skip
 
 
@@ -242,6 +244,13 @@ def test_a_flow_is_the_same_for_all_calls() -> None:
     assert len(streams.flow() + streams.flow()) == 2
 
 
+def test_the_address_of_a_web_application_will_do() -> None:
+    """An https address is that of the WebSocket, so that one setting serves webhooks as well."""
+    assert Streams("https://voice.example.com/talk").flow() == Streams(URL).flow()
+    (stream,) = Streams("http://127.0.0.1:8000").flow().dump()
+    assert str(stream["ws_url"]).startswith("ws://127.0.0.1:8000/8000/")
+
+
 @pytest.mark.parametrize(
     "options", [{"rate": 24_000}, {"rate": "8000"}, {"listen_mode": "calle"}]
 )
@@ -254,7 +263,7 @@ def test_a_flow_that_cannot_be_streamed_is_refused(options: Any) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        {"url": "https://voice.example.com"},
+        {"url": "ftp://voice.example.com"},
         {"url": "voice.example.com"},
         {"url": None},
         {"url": URL + "?a=1"},
@@ -503,7 +512,7 @@ async def test_the_slot_is_free_while_a_handler_finishes() -> None:
 
     @streams.on_stream
     async def work(session: StreamSession) -> None:
-        await session.over.wait()
+        await session.wait_closed()
         await anyio.sleep(0.1)
         assert streams.admit(path_for(streams)) is not None
 

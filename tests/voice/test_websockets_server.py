@@ -260,7 +260,7 @@ async def test_a_peer_that_never_stops_fills_no_memory() -> None:
     @streams.on_stream
     async def talk(session: StreamSession) -> None:
         sessions.append(session)
-        await session.over.wait()
+        await session.wait_closed()
 
     async with serve_streams(streams, host="127.0.0.1", port=0) as port:
         async with calling(streams, port) as flood:
@@ -370,7 +370,7 @@ async def test_connections_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None
 
     @streams.on_stream
     async def talk(session: StreamSession) -> None:
-        await session.over.wait()
+        await session.wait_closed()
 
     async with serve_streams(streams, host="127.0.0.1", port=0) as port:
         async with calling(streams, port):

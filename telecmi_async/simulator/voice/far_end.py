@@ -50,14 +50,14 @@ class FarEnd:
             self._ignore("no JSON")
             return
         if isinstance(found, list):
-            self._take_array(found)
+            self._take_array(cast("list[object]", found))
         elif not isinstance(found, dict):
             self._ignore("neither an object nor an array")
-        elif "action" in found:
-            self._obey(cast("object", found["action"]))
-        elif found.get("type") == "streamAudio":
+        elif "action" in (fields := cast("dict[str, object]", found)):
+            self._obey(fields["action"])
+        elif fields.get("type") == "streamAudio":
             try:
-                self._queue_clip(found.get("data"))
+                self._queue_clip(fields.get("data"))
             except ValueError as error:
                 self._ignore(f"a clip: {error}")
         else:

@@ -50,7 +50,7 @@ async def outcome_with(
             tasks.start_soon(campaign.run)
             while (await here.ledger.state(NAME)).counts[S.PENDING]:
                 most = max(most, sum(not call.over for call in here.simulator.calls))
-                await anyio.sleep(0.25)
+                await anyio.sleep(1)
 
         await here.account(40)
         assert most <= 12

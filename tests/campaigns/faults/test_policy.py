@@ -65,9 +65,10 @@ async def test_a_clock_that_is_set_back_stops_the_dialling_until_it_has_caught_u
 async def test_nobody_is_dialled_after_hours_in_whatever_night_the_clock_is_changed() -> None:
     """The calling window opens at the local hour on days with 23 and with 25 hours."""
     window = CallingWindow("08:00", "09:00", ring_time=60.0)
-    for evening in (
-        datetime(2027, 3, 13, 22, tzinfo=UTC),
-        datetime(2027, 11, 6, 22, tzinfo=UTC),
+    # In the first night, clocks are set forward; in the second, back.
+    for evening, night in (
+        (datetime(2027, 3, 13, 22, tzinfo=UTC), 13.9),
+        (datetime(2027, 11, 6, 22, tzinfo=UTC), 14.9),
     ):
         async with scene() as here:
             here.ledger.ahead = evening.timestamp() - EPOCH - anyio.current_time()
@@ -78,7 +79,7 @@ async def test_nobody_is_dialled_after_hours_in_whatever_night_the_clock_is_chan
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(campaign.run)
                 await anyio.sleep(5)
-                here.ledger.ahead += 13.8 * 3_600  # the night
+                here.ledger.ahead += night * 3_600  # until minutes before it opens
             moments = [EPOCH + here.ledger.ahead + request.at for request in here.simulator.log]
             walls = [datetime.fromtimestamp(moment, UTC).isoformat() for moment in moments]
         # New York is five hours behind in winter, else four.

@@ -33,18 +33,18 @@ async def ring(receiver: Receiver, number: int, status: str = "ringing") -> Http
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-async def test_twenty_thousand_events_behind_a_slow_handler_are_few_tasks() -> None:
+async def test_ten_thousand_events_behind_a_slow_handler_are_few_tasks() -> None:
     """By default 10,000 events wait, in 100 tasks, and the rest is refused."""
     receiver = Receiver(TOKEN)
     go_on = anyio.Event()
     receiver.on_event(lambda event: go_on.wait())
     async with receiver:
-        statuses = [(await ring(receiver, number)).status for number in range(20_000)]
+        statuses = [(await ring(receiver, number)).status for number in range(10_100)]
         await anyio.wait_all_tasks_blocked()
         tasks = intake_of(receiver).runner._tasks._running
         go_on.set()
 
-    assert statuses == [204] * 10_000 + [503] * 10_000
+    assert statuses == [204] * 10_000 + [503] * 100
     assert tasks == 100
 
 
@@ -338,7 +338,7 @@ async def test_a_plain_handler_that_blocks_is_named(
         for number in range(3):
             await ring(receiver, number)
 
-    assert caplog.text.count("blocked the event loop for 0.0 s") == 1
+    assert caplog.text.count("blocked the event loop for") == 1
     assert "<locals>.lazy" in caplog.text
 
 
