@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from contextlib import suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final, Self, TypeAlias, TypedDict, TypeVar, Unpack, cast
@@ -31,7 +32,7 @@ from telecmi_async.voice.socket import SessionLimits
 from telecmi_async.wire.credentials import Credentials
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable
     from types import TracebackType
 
     from telecmi_async._internal.validators import Duration
@@ -51,6 +52,8 @@ class _StreamOptions(TypedDict, total=False):
 
 
 _H = TypeVar("_H", bound="StreamHandler")
+# Web servers take twice as much in the first line of a request; columns may make it longer.
+_LONGEST_QUERY: Final = 4_000
 _whole: Final = validators.whole(1)
 
 
@@ -394,12 +397,22 @@ def _is_close(error: BaseException) -> bool:
 
 def _encoded(query: Mapping[str, str]) -> str:
     """Return values as the query of an address; braces stay, as they may name columns."""
-    for name, value in query.items():
-        if not isinstance(cast("object", name), str) or not isinstance(
-            cast("object", value), str
-        ):
-            raise InvalidCall("must be a mapping of texts to texts", path="query")
-    return urlencode(query, safe="{|}", quote_via=quote)
+    is_mapping = isinstance(cast("object", query), Mapping)
+    texts: tuple[object, ...] = (*query, *query.values()) if is_mapping else (None,)
+    if not all(isinstance(text, str) for text in texts):
+        raise InvalidCall("must be a mapping of texts to texts", path="query")
+    try:
+        encoded = urlencode(query, safe="{|}", quote_via=quote)
+    except UnicodeEncodeError:
+        raise InvalidCall(
+            "has half a surrogate pair, which cannot be sent", path="query"
+        ) from None
+    if len(encoded) > _LONGEST_QUERY:
+        raise InvalidCall(
+            f"may have {_LONGEST_QUERY} characters once encoded, not {len(encoded)}",
+            path="query",
+        )
+    return encoded
 
 
 def _seconds(name: str, value: Duration) -> float:

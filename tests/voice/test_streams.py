@@ -140,6 +140,15 @@ async def test_without_a_secret_nothing_is_admitted_or_answered() -> None:
         streams.answer(INBOUND)
 
 
+@pytest.mark.parametrize(
+    "query", [{"a": 5}, {5: "a"}, [("a", "b")], "a=b", {"a": "\udc80"}, {"a": "x" * 4_000}]
+)
+def test_values_that_no_address_can_have_are_refused(query: Any) -> None:
+    """They fail when the flow is made, not when TeleCMI connects."""
+    with pytest.raises(InvalidCall, match="query"):
+        streams_for().flow(query=query)
+
+
 async def test_an_inbound_call_has_an_address_of_its_own() -> None:
     """The flow of `answer` leads to a session that knows the call, and the address hides it."""
     streams = streams_for(listen)
