@@ -70,10 +70,12 @@ nitpick_ignore_regex = [
     (r"py:.*", r"(anyio|asyncio|attrs?|collections|datetime|decimal|enum|httpx|os)\..*"),
     (r"py:.*", r"(redis|redis_py|ssl|trio|typing)\..*"),
     (r"py:.*", r"AbstractAsyncContextManager|Decimal|PathLike|Redis|date|datetime|timedelta"),
+    (r"py:.*", r"FrameSerializer|SSLContext"),
     (r"py:.*", r"(Meter|Tracer)Provider"),
     # Private by their path: modules inside a room, and what only they show.
     (r"py:obj", r"telecmi_async(\.attempt|\.calls\.\w+|(\.[a-z_]+){3,})"),
     (r"py:class", r"telecmi_async(\.\w+){3,}"),
+    (r"py:class", r"Speech"),
     # Type variables.
     (r"py:class", r"_\w+"),
 ]
@@ -97,6 +99,7 @@ HOMES = [
     "telecmi_async.pcmo",
     "telecmi_async.service",
     "telecmi_async.simulator",
+    "telecmi_async.voice",
 ]
 
 
@@ -153,6 +156,8 @@ SHORT_NAMES = {
     spelt_out("SupportsIndex", "str"): "Number",
     spelt_out("float", "timedelta"): "Duration",
     r"\bvalidators\.Duration": "Duration",
+    r"\bAnyAction\b": "Action",
+    r"\bCallStreams\b": "Streams",
     "<built-in function time>": "time.time",
     "<function sleep>": "anyio.sleep",
 }

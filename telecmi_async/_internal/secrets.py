@@ -16,6 +16,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn, TypeVar, cast
 
 from telecmi_async._internal.messages import mask, mask_in
+from telecmi_async._internal.telecmi import REFERENCE_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,8 +32,15 @@ _SHORTEST = 4
 # A secret of this length is in no word by chance.
 _CERTAIN = 8
 _NOTHING = r"(?!)"
+# A call's reference with its code, as in a call's parameters and the addresses of streams.
+_SIGNED = re.compile(rf"({REFERENCE_PREFIX}[a-z2-7]{{26}}(?:\.|%2[Ee]))[a-z2-7]{{26}}")
 
 _T = TypeVar("_T")
+
+
+def without_codes(text: str) -> str:
+    """Return a text without the codes of calls' references."""
+    return _SIGNED.sub(rf"\1{HIDDEN}", text) if REFERENCE_PREFIX in text else text
 
 
 class _Hidden:
@@ -101,12 +109,12 @@ class Redactor:
         return self._pattern.sub(HIDDEN, text)
 
     def text(self, text: str) -> str:
-        """Return ``text`` without the secret, with masked phone numbers and limited length."""
-        return mask_in(self.secret(text)[:_LONGEST])
+        """Return ``text`` without secret and codes, with masked numbers and limited length."""
+        return mask_in(without_codes(self.secret(text))[:_LONGEST])
 
     def traceback(self, error: BaseException) -> str:
         """Return an error's traceback for a log: its texts may quote a request or a reply."""
-        return mask_in(self.secret("".join(traceback.format_exception(error))))
+        return mask_in(without_codes(self.secret("".join(traceback.format_exception(error)))))
 
     def reply(self, value: _T) -> _T:
         """Return a JSON value without the secret, keys included."""
@@ -138,7 +146,8 @@ def _traceback_of(error: BaseException, redact: Redactor | None) -> str:
     if not isinstance(error, BaseExceptionGroup):
         return text
     # What failed in a task group is in the errors that its own one holds.
-    return "\n".join((text, *(_traceback_of(each, None) for each in error.exceptions)))
+    inner = cast("BaseExceptionGroup[BaseException]", error).exceptions
+    return "\n".join((text, *(_traceback_of(each, None) for each in inner)))
 
 
 def _mask_long(number: float) -> object:

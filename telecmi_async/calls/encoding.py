@@ -11,7 +11,7 @@ from telecmi_async.pcmo.codec import dump_pcmo
 from telecmi_async.wire.encoding import encode_body
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from telecmi_async.calls.request import CallRequest
     from telecmi_async.wire.credentials import Credentials
@@ -32,6 +32,13 @@ def is_streamed(request: CallRequest) -> bool:
 def _address(action: Mapping[str, object]) -> str:
     address = action.get("ws_url")
     return address if isinstance(address, str) else ""
+
+
+def address_streams(pcmo: Iterable[dict[str, object]], streamed_as: str) -> None:
+    """Put a call's signed reference where a flow on its way has the placeholder for it."""
+    for action in pcmo:
+        if action["action"] == "stream" and (address := _address(action)):
+            action["ws_url"] = _PLACEHOLDER.sub(rf"\1{streamed_as}", address)
 
 
 def encode_request(
@@ -62,9 +69,7 @@ def encode_request(
         body["extra_params"] = {**params, **more}
     body["pcmo"] = pcmo = dump_pcmo(request.pcmo)
     if streamed_as:
-        for action in pcmo:
-            if action["action"] == "stream" and (address := _address(action)):
-                action["ws_url"] = _PLACEHOLDER.sub(rf"\1{streamed_as}", address)
+        address_streams(pcmo, streamed_as)
     if request.duration is not None:
         body["duration"] = request.duration
     return encode_body(body, credentials)

@@ -46,6 +46,15 @@ class Stop(Exception):  # nothing failed: a command ends here
         self.code = code
 
 
+def missing_extra(option: str, extra: str, module: str | None) -> Stop:
+    """Return the end of a command one of whose options needs an extra that is not installed."""
+    return Stop(
+        Exit.USAGE,
+        f'{option} needs an extra: pip install "telecmi-async[cli,{extra}]", or, from a clone, '
+        f'pip install ".[cli,{extra}]" ({module} is missing)',
+    )
+
+
 _EXITS: Final[dict[type[TelecmiError], Exit]] = {
     errors.AuthenticationError: Exit.CREDENTIALS,
     errors.CallOutcomeUnknown: Exit.UNKNOWN,

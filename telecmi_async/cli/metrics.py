@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
-from telecmi_async.cli.exits import Exit, Stop
+from telecmi_async.cli.exits import missing_extra
 from telecmi_async.cli.options import LOCALHOST
 from telecmi_async.errors import ConfigurationError
 
@@ -42,11 +42,7 @@ async def metrics_served(
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _NEEDED:
             raise
-        raise Stop(
-            Exit.USAGE,
-            '--metrics needs an extra: pip install "telecmi-async[cli,prometheus]", or, from a '
-            f'clone, pip install ".[cli,prometheus]" ({error.name} is missing)',
-        ) from None
+        raise missing_extra("--metrics", "prometheus", error.name) from None
     host, _, port = address.rpartition(":")
     host = host.strip("[]") or LOCALHOST
     try:

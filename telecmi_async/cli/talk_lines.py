@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 from telecmi_async.cli.output.screen import encodable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections import deque
+    from collections.abc import Iterable, Iterator, Mapping
 
     from telecmi_async.cli.output.terminal import Part, Terminal
     from telecmi_async.simulator import Conversation, TalkEvent
@@ -23,8 +24,10 @@ _PLAIN: Final = str.maketrans("█·", "#.")
 _STYLES: Final = {"callee": "yellow", "bot": "green"}
 
 
-def lane_lines(terminal: Terminal, talk: Conversation) -> Iterator[tuple[Part, ...]]:
-    """Yield an axis, a lane for each side, and a line of the bot's messages."""
+def lane_lines(
+    terminal: Terminal, talk: Conversation, person: str
+) -> Iterator[tuple[Part, ...]]:
+    """Yield an axis, a lane for a person and one for the bot, and a line of its messages."""
     columns = max(_NARROWEST, min(terminal.width - 1, _WIDEST) - _LABEL)
     events = talk.timeline
     step = next((step for step in _STEPS if talk.length / step * _ROOM <= columns), _STEPS[-1])
@@ -37,7 +40,8 @@ def lane_lines(terminal: Terminal, talk: Conversation) -> Iterator[tuple[Part, .
             "█" if any(start <= at < end for start, end in spoken) else "·"
             for at in ((n + 0.5) / per_second for n in range(columns))
         )
-        yield (f"{who:<{_LABEL}}", (_letters(lane, terminal), _STYLES[who]))
+        label = person if who == "callee" else who
+        yield (f"{label:<{_LABEL}}", (_letters(lane, terminal), _STYLES[who]))
     marks = ((each.at * per_second, words) for each in events if (words := _words(each)))
     yield (" " * _LABEL + _placed(marks, columns),)
 
@@ -67,8 +71,35 @@ def _placed(words: Iterable[tuple[float, str]], columns: int) -> str:
     return line
 
 
-def event_lines_of(talk: Conversation) -> Iterator[str]:
-    """Yield each utterance and message, with its times."""
+def event_lines_of(
+    talk: Conversation, person: str, said: Mapping[str, deque[str]]
+) -> Iterator[tuple[float, str]]:
+    """Yield the time and the line of each utterance and message.
+
+    ``said`` has what the sides said, in order; it is used up.
+    """
     for each in talk.timeline:
-        until = f"to {each.until:5.2f}" if each.until > each.at else ""
-        yield f"  {each.at:5.2f} {until:<8} s  {each.what:<6}  {each.detail}".rstrip()
+        spoken = said.get(each.what)
+        words = spoken.popleft() if spoken else _meaning(each)
+        label = person if each.what == "callee" else each.what
+        yield each.at, moment_line(each.at, each.until, label, words)
+
+
+def _meaning(event: TalkEvent) -> str:
+    match event.what, event.detail:
+        case "break", unheard:
+            return f"the bot stops what it says: {unheard}"
+        case "array", "hangup":
+            return "hangup: the bot hangs up"
+        case "array", "bridge":
+            return "bridge: the bot transfers the call"
+        case "closed", why:
+            return f"the stream is closed {why}"
+        case _:
+            return event.detail
+
+
+def moment_line(at: float, until: float, what: str, words: str) -> str:
+    """Return a line of what happened at a time, or from a time to another."""
+    span = f"to {until:5.2f}" if until > at else ""
+    return f"  {at:5.2f} {span:<8} s  {what:<6}  {words}".rstrip()

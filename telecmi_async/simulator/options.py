@@ -25,7 +25,6 @@ from telecmi_async.wire.credentials import Credentials
 #: How time passes in calls: as in real calls, all at once, or by manual commands.
 Lifecycle: TypeAlias = Literal["timed", "immediate", "manual"]
 
-_ANSWERS: Final = Callee()
 _DOES_NOT: Final = Callee(ending="missed")
 
 
@@ -124,6 +123,9 @@ class SimulatorOptions:
     )
     answered_share: float = field(default=1.0, validator=validators.share)
     magic: bool = field(default=True, validator=validators.flag)
+    callee: Callee = field(
+        default=Callee(), validator=must_be("a Callee", lambda value: isinstance(value, Callee))
+    )
     callees: dict[int, Callee] = field(
         factory=dict[int, Callee], converter=_parse_callees, repr=_count_of
     )
@@ -169,4 +171,4 @@ def callee_at(options: SimulatorOptions, to: int, attempt: int) -> Callee:
     if options.magic and (magic := magic_for(to)) is not None:
         return magic.callee
     answers = draw(options.seed, "answers", to, attempt) < options.answered_share
-    return _ANSWERS if answers else _DOES_NOT
+    return options.callee if answers else _DOES_NOT

@@ -94,6 +94,8 @@ class Simulator(SimulatorOptions):
         talk: Seconds of talk, or the shortest and the longest.
         answered_share: The share of callees that answer, from 0 to 1.
         magic: Whether the last four digits of a number can choose what happens.
+        callee: How those behave who answer, at numbers for which neither ``callees`` nor ``magic``
+            has someone else.
         callees: How callees, or callers, at certain numbers behave, by number. It can be
             changed while calls are placed.
         webhooks: Where events and records go: a `Receiver`, a URL, or `Webhooks` for bad
@@ -258,7 +260,7 @@ class Simulator(SimulatorOptions):
         Time passes in its calls. If it has a `Receiver` among its ``events``, and ``webhooks``
         has no target, events of its calls go to that receiver, and so do those of calls of
         closed services. Several services, each with its own receiver, may be open at once.
-        If it has ``streams`` of `telecmi_async.voice`, and the simulator has none, they get the
+        If it has `telecmi_async.voice.Streams`, and the simulator has none, they get the
         calls that a flow streams while it is open.
 
         Args:

@@ -111,8 +111,7 @@ def telecmi_talk(
 
     It takes your `telecmi_async.voice.Streams`, a `Callee` unless it is one that says nothing, and
     a flow (``pcmo``) unless it is ``streams.flow()``. It places a call, each to another number, and
-    waits for its end. `SimulatedCall.heard` is what the callee heard. On a virtual clock no test
-    waits.
+    waits for its end. Its ``heard`` is what the callee heard. On a virtual clock no test waits.
 
     Example:
         The bot falls silent when it is interrupted::

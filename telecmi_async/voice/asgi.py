@@ -68,7 +68,8 @@ class StreamsApp:
             first = await receive()
         if first["type"] != "websocket.connect":
             return
-        admission = self._streams.admit(scope["path"])
+        query = scope.get("query_string", b"").decode("latin-1")
+        admission = self._streams.admit(f"{scope['path']}?{query}")
         _hide_code(scope)
         try:
             if admission is None:
@@ -86,7 +87,7 @@ def _hide_code(scope: ASGIScope) -> None:
     scope["path"] = hidden = f"{mount}/{_IN_LOGS}"
     scope["query_string"] = b""
     if "raw_path" in scope:
-        scope["raw_path"] = hidden.encode()
+        scope["raw_path"] = hidden.encode(errors="replace")
 
 
 class _AsgiSocket:

@@ -92,7 +92,7 @@ def decode(data: bytes | bytearray | memoryview) -> tuple[bytes, int]:
     """Decode a WAV, MP3, Ogg or FLAC file to mono s16le samples and their rate.
 
     Channels are averaged. It blocks: a minute of stereo may take half a second. In an event loop,
-    use `load_audio`.
+    run it in a thread. `StreamSession.play` does so by itself.
 
     A file may have up to 64 MiB, 8 channels, 1,000 to 192,000 samples a second, and 30 minutes or
     64 Mi samples of audio.

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import anyio
 from pipecat.frames.frames import (
@@ -122,7 +122,7 @@ class TelecmiFrameSerializer(FrameSerializer):
     """
 
     def __init__(self, *, rate: int = 8_000, hang_up: bool = True) -> None:
-        super().__init__()
+        super().__init__()  # pyright: ignore[reportUnknownMemberType]  # Pipecat's **kwargs
         if rate not in RATES:
             raise ConfigurationError(f"rate must be 8000 or 16000, not {shown(rate)}")
         self._rate = rate
@@ -135,7 +135,7 @@ class TelecmiFrameSerializer(FrameSerializer):
         self._given = 0
         self._over = self._silent = -math.inf
 
-    async def setup(self, setup: FrameProcessorSetup) -> None:
+    async def setup(self, setup: FrameProcessorSetup) -> None:  # type: ignore[override]  # so does Pipecat
         """Learn the pipeline's rate, and watch for the end of speech; Pipecat calls this twice."""
         if self._clock is None:
             setup.pipeline_worker.add_observer(_SpeechObserver())
@@ -194,10 +194,11 @@ class TelecmiFrameSerializer(FrameSerializer):
     async def _flow(
         self, frame: OutputTransportMessageFrame | OutputTransportMessageUrgentFrame
     ) -> str | None:
-        flow = frame.message.get(_FLOW) if isinstance(frame.message, dict) else None
-        if flow is not None:
-            await self._heard()
-        return flow
+        message = cast("object", frame.message)
+        if not isinstance(message, dict) or _FLOW not in message:
+            return None
+        await self._heard()
+        return cast("dict[str, str]", message)[_FLOW]
 
     async def _heard(self) -> None:
         """Wait until the sound that was sent has been heard."""

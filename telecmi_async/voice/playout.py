@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from attrs import frozen
+from attrs import field, frozen
 
 #: How far audio is sent ahead of what is heard, in seconds. It is what an interruption has to
 #: undo, and bridges pauses of the network.
@@ -27,8 +27,8 @@ class Heard:
         interrupted: Whether `StreamSession.interrupt` ended it.
     """
 
-    seconds: float
-    offered: float
+    seconds: float = field(repr="{:.3f}".format)
+    offered: float = field(repr="{:.3f}".format)
     interrupted: bool
 
     @property

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
+from telecmi_async._internal.json_text import encode_json
+from telecmi_async.calls.encoding import address_streams
 from telecmi_async.errors import InvalidCall
 from telecmi_async.pcmo.actions import Input, PlayGetInput
-from telecmi_async.pcmo.codec import encode_pcmo, parse_pcmo
+from telecmi_async.pcmo.codec import dump_pcmo, parse_pcmo
 
 if TYPE_CHECKING:
     from telecmi_async.pcmo.flow import FlowLike
@@ -75,8 +77,12 @@ def audio_message(pcm: bytes, rate: int) -> str:
     )
 
 
-def flow_message(actions: FlowLike) -> str:
+def flow_message(actions: FlowLike, *, streamed_as: str = "") -> str:
     """Return the message that runs actions in the middle of the call.
+
+    Args:
+        actions: The call flow.
+        streamed_as: The call's signed reference, for the addresses of streams among them.
 
     Raises:
         InvalidCall: They are no call flow, or one of them waits for pressed keys, which TeleCMI
@@ -90,4 +96,7 @@ def flow_message(actions: FlowLike) -> str:
                 "stream in the call's flow",
                 path=f"pcmo[{i}]",
             )
-    return encode_pcmo(flow).decode()
+    pcmo = dump_pcmo(flow)
+    if streamed_as:
+        address_streams(pcmo, streamed_as)
+    return encode_json(pcmo)

@@ -3,18 +3,22 @@
 An address ends in ``/8000/tcm_….code``: the sample rate, and the reference of its call with a code
 that only the account's secret gives (`telecmi_async.events.reference`). An inbound call's is
 followed by TeleCMI's id of its leg, encrypted together with the reference. So any process that has
-the secret knows the call of a connection, and nothing else of an address is trusted.
+the secret knows the call of a connection. Only who has such an address can connect, and only
+TeleCMI gets it, so the query is the caller's own as well.
 """
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import Counter, OrderedDict
 from typing import TYPE_CHECKING, Final
+from urllib.parse import parse_qsl
 
 from attrs import frozen
 
-from telecmi_async._internal.telecmi import REFERENCE_PATTERN
+from telecmi_async._internal.event_loop import current_loop, has_ended
+from telecmi_async._internal.telecmi import REFERENCE_PATTERN, STREAM_PLACEHOLDER
 from telecmi_async.events.reference import new_reference
 from telecmi_async.voice.socket import Admission
 
@@ -23,11 +27,17 @@ if TYPE_CHECKING:
     from telecmi_async.events import Event
     from telecmi_async.voice.session import StreamSession
 
+logger = logging.getLogger("telecmi_async")
+
+# Of an id that no call has, an address has nothing.
+_LONGEST_SEALED: Final = 600
 _ADDRESS: Final = re.compile(
-    rf"/(?P<rate>8000|16000)/(?P<signed>{REFERENCE_PATTERN})(?:/(?P<sealed>[\w-]{{1,600}}))?/?\Z",
+    rf"/(?P<rate>8000|16000)/(?P<signed>{REFERENCE_PATTERN})"
+    rf"(?:/(?P<sealed>[\w-]{{1,{_LONGEST_SEALED}}}))?/?\Z",
     re.ASCII,
 )
 _LONGEST: Final = 2_000
+_LONGEST_QUERY: Final = 8_000
 # How many connections a call may make, one after another.
 _CONNECTIONS: Final = 8
 # Of so many calls are connections counted, and inbound events kept.
@@ -70,6 +80,7 @@ class Reception:
         self._max_sessions = max_sessions
         self._connections: OrderedDict[str, int] = OrderedDict()
         self._inbound: OrderedDict[str, Event] = OrderedDict()
+        self._explained = False
 
     def address_for(self, event: Event) -> str:
         """Return the end of the address, without rate, at which an event's call connects."""
@@ -81,7 +92,8 @@ class Reception:
         signed = account.sign(reference)
         if event.cmiuuid is None:
             return signed
-        return f"{signed}/{account.encrypt(f'{reference} {event.cmiuuid}')}"
+        sealed = account.encrypt(f"{reference} {event.cmiuuid}")
+        return signed if len(sealed) > _LONGEST_SEALED else f"{signed}/{sealed}"
 
     def inbound(self, reference: str) -> Event | None:
         """Return the event of the inbound call with this reference, if it was answered here."""
@@ -92,6 +104,17 @@ class Reception:
         admission = self._read(path)
         if admission is None:
             self.counts["forged"] += 1
+            if (
+                path.partition("?")[0].endswith(f"/{STREAM_PLACEHOLDER}")
+                and not self._explained
+            ):
+                self._explained = True  # once, as anyone may ask for it
+                logger.error(
+                    "a stream is refused: its address has %s in place of a call's reference, "
+                    "which CallService replaces; for an inbound call, answer with "
+                    "streams.answer(event)",
+                    STREAM_PLACEHOLDER,
+                )
         return admission
 
     def admit(self, path: str) -> Admission | None:
@@ -103,29 +126,41 @@ class Reception:
         return admission
 
     def _read(self, path: str) -> Admission | None:
-        path = path.partition("?")[0]
-        found = None if len(path) > _LONGEST else _ADDRESS.search(path)
+        path, _, query = path.partition("?")
+        if len(path) > _LONGEST or len(query) > _LONGEST_QUERY:
+            return None
+        found = _ADDRESS.search(path)
         if found is None:
             return None
         account = self._calls.account_of(found["signed"])
         if account is None:
             return None
-        reference, cmiuuid = found[3], None
+        reference, cmiuuid, signed = found[3], None, found["signed"]
         if (sealed := found["sealed"]) is not None:
             named, _, cmiuuid = (account.decrypt(sealed) or "").partition(" ")
             if named != reference:
                 return None
-        return Admission(reference, int(found["rate"]), cmiuuid)
+            signed += f"/{sealed}"
+        values = dict(parse_qsl(query, keep_blank_values=True))
+        return Admission(reference, int(found["rate"]), cmiuuid, values, signed)
 
     def may_enter(self, admission: Admission) -> bool:
         """Return whether there is room for a connection."""
         reference = admission.reference
+        if len(self.sessions) >= self._max_sessions:
+            self._forget_ended_loops()
         return (
             self.ready
             and not self.closed
             and self._connections.get(reference, 0) < _CONNECTIONS
             and (reference in self.sessions or len(self.sessions) < self._max_sessions)
         )
+
+    def _forget_ended_loops(self) -> None:
+        """Forget sessions whose event loop was closed while they went on."""
+        for session in list(self.sessions.values()):
+            if has_ended(session.loop):
+                self.leave(session)
 
     def enter(self, session: StreamSession) -> None:
         """Keep a session; an open one of the same call ends, since TeleCMI connects again."""
@@ -137,7 +172,8 @@ class Reception:
             self._connections.popitem(last=False)
         if (old := self.sessions.pop(reference, None)) is not None:
             self.counts["replaced"] += 1
-            old.end("another connection of its call replaced it")
+            if old.loop is current_loop():  # another one may be closed, or in another thread
+                old.end("another connection of its call replaced it")
         self.sessions[reference] = session
 
     def leave(self, session: StreamSession) -> None:

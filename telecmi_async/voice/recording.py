@@ -11,6 +11,7 @@ import logging
 import os
 import threading
 from contextlib import asynccontextmanager
+from os import PathLike
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, TypeVar
 
@@ -19,6 +20,7 @@ import anyio.to_thread
 
 from telecmi_async._internal.event_loop import loop_time
 from telecmi_async._internal.messages import mask_in
+from telecmi_async._internal.seams import check_instance
 from telecmi_async._internal.tasks import background_task_group
 from telecmi_async._internal.threads import run_in_thread
 from telecmi_async.errors import ConfigurationError
@@ -27,7 +29,6 @@ from telecmi_async.voice.wav import wav_header
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
-    from os import PathLike
 
 logger = logging.getLogger("telecmi_async")
 
@@ -95,20 +96,16 @@ class Recording:
         self._rate = rate
         self._began = loop_time()
         self._ended: float | None = None
-        self._half = b""
         self._file = _StereoFile(path, rate)
 
     def __repr__(self) -> str:
         return f"<Recording {mask_in(str(self.path))!r}>"
 
     def add_caller(self, pcm: bytes) -> None:
-        """Add audio of the caller's that has just arrived; it may end within a sample."""
-        pcm = self._half + pcm
-        end = len(pcm) & ~1
-        self._half = pcm[end:]
+        """Add audio of the caller's that has just arrived, whole samples."""
         if self._ended is None:
-            at = loop_time() - self._began - end / 2 / self._rate
-            self._timeline.add_caller(pcm[:end], at)
+            at = loop_time() - self._began - len(pcm) / 2 / self._rate
+            self._timeline.add_caller(pcm, at)
 
     def add_bot(self, pcm: bytes, *, at: float) -> None:
         """Add audio of the bot's that the caller hears from a time of the event loop's clock."""
@@ -133,6 +130,8 @@ class Recording:
             await _in_thread(self._file.open, None)
         except OSError as error:
             failure = error.strerror
+        except ValueError as error:  # a name that no file can have
+            failure = str(error)
         else:
             return
         raise ConfigurationError(f"cannot record to {mask_in(str(self.path))}: {failure}")
@@ -183,6 +182,7 @@ async def record_stereo(path: str | PathLike[str], *, rate: int) -> AsyncGenerat
     Raises:
         ConfigurationError: The file exists, or cannot be made.
     """
+    check_instance("path", path, str | PathLike, "a str or a Path")
     recording = Recording(Path(path), rate=rate)
     try:
         await recording.open()

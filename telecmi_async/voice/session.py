@@ -11,11 +11,12 @@ import logging
 import math
 from collections import deque
 from contextlib import aclosing, asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any, Final, Self, SupportsIndex
+from typing import TYPE_CHECKING, Final, Self, SupportsIndex
 
 import anyio
-from attrs import define, field, frozen
+from attrs import define, evolve, field
 
+from telecmi_async._internal.event_loop import clock_of, current_loop
 from telecmi_async._internal.messages import shown_id
 from telecmi_async.errors import StreamClosed
 from telecmi_async.pcmo.actions import Bridge, Hangup
@@ -45,13 +46,13 @@ STALLED: Final = 1008
 _TEXTS: Final = 100
 # After so many frames other tasks get a turn, even if more frames are there.
 _FRAMES: Final = 16
+# A far end may be given up so much too early, as a part of the time that it has.
+_EARLY: Final = 0.01
 # Between what was heard by the estimate and an action that ends it: for the way to the phone.
 _WAY: Final = 0.2
 # How long TeleCMI may take to close the stream after a hang-up, and a WebSocket to be closed.
 _HANG_UP: Final = 5.0
 _CLOSE: Final = 2.0
-
-
 _NOTHING: Final = Heard(0.0, 0.0, interrupted=False)
 
 
@@ -66,18 +67,6 @@ class _Play:
     stopped: Heard | None = None
     #: Whether the end of the stream stopped it.
     cut_off: bool = False
-
-
-@frozen
-class SessionLimits:
-    """What one session may take; times are in seconds."""
-
-    #: How much audio of the call waits for the program.
-    inbox: float
-    #: How long the peer may take to read a message.
-    send: float
-    #: How long the peer may send nothing; None for any time.
-    idle: float | None
 
 
 class StreamSession:
@@ -109,6 +98,8 @@ class StreamSession:
     inbound: Event | None
     #: Samples a second: 8,000 or 16,000.
     rate: int
+    #: The values that `Streams.flow` was given for the call.
+    query: Mapping[str, str]
 
     def __init__(
         self,
@@ -120,7 +111,8 @@ class StreamSession:
         limits: SessionLimits,
     ) -> None:
         self.reference, self.cmiuuid = admission.reference, admission.cmiuuid
-        self.rate = admission.rate
+        self.rate, self.query = admission.rate, admission.query
+        self._admission = admission
         self.inbound = inbound
         self.closed = False
         self._call = call
@@ -141,8 +133,9 @@ class StreamSession:
         #: What its WebSocket is closed with.
         self.code = 1000
         self._cut = _NOTHING
-        #: Set once the session is closed.
-        self.over = anyio.Event()
+        #: The event loop that it is served in.
+        self.loop = current_loop()
+        self._over = anyio.Event()
 
     def __repr__(self) -> str:
         state = f"closed: {self._why}" if self.closed else "open"
@@ -192,19 +185,25 @@ class StreamSession:
                 await self._socket.close(self.code)
 
     async def _read(self) -> None:
-        frames, idle = 0, self._limits.idle
+        frames, half = 0, b""
+        clock = clock_of(self.loop)
         while not self.closed and (frame := await self._socket.receive()) is not None:
             parsed = protocol.parse_frame(frame)
             if isinstance(parsed, protocol.Text):
                 self._texts.append(parsed.text)
             else:
-                self._inbox.put(parsed.pcm)
+                pcm = half + parsed.pcm
+                end = len(pcm) - len(pcm) % protocol.SAMPLE
+                pcm, half = pcm[:end], pcm[end:]
+                self._inbox.put(pcm)
                 for recording in self._recordings:
-                    recording.add_caller(parsed.pcm)
+                    recording.add_caller(pcm)
+            # To move a deadline costs more than to look at the clock.
+            idle = self._limits.idle
+            if idle is not None and clock() + idle - self._reading.deadline > idle * _EARLY:
+                self._reading.deadline = clock() + idle
             frames += 1
             if not frames % _FRAMES:
-                if idle is not None:
-                    self._reading.deadline = anyio.current_time() + idle
                 # A peer that never stops must not hold the event loop.
                 await anyio.lowlevel.checkpoint()
 
@@ -220,7 +219,11 @@ class StreamSession:
         self._reading.cancel()
         if self._write_limit is not None:
             self._write_limit.cancel()
-        self.over.set()
+        self._over.set()
+
+    async def wait_closed(self) -> None:
+        """Wait until the session is closed."""
+        await self._over.wait()
 
     def _check_open(self) -> None:
         if self.closed:
@@ -267,9 +270,8 @@ class StreamSession:
                     start = self._playout.add(anyio.current_time(), seconds, play.clip)
                     for recording in self._recordings:
                         recording.add_bot(pcm, at=start)
-                    with suppress(
-                        StreamClosed
-                    ):  # the end stops every play, unless it was before
+                    # The end of the stream stops every play that an interruption had not.
+                    with suppress(StreamClosed):
                         await self._write(protocol.audio_message(pcm, self.rate))
 
     async def _queue(self, play: _Play, messages: AsyncIterable[bytes] | None = None) -> None:
@@ -375,19 +377,26 @@ class StreamSession:
         """Have TeleCMI run actions once all that was played has been heard, 0.2 seconds later.
 
         TeleCMI does not say when they are done. Actions that wait for pressed keys are not
-        offered within a stream.
+        offered within a stream. A `Streams.flow` streams this call again, as another connection.
 
         Raises:
             InvalidCall: They cannot be sent.
             StreamClosed: The stream is closed.
         """
-        message = protocol.flow_message(actions)
+        await self._run_flow(actions)
+
+    async def _run_flow(self, flow: FlowLike) -> None:
+        message = protocol.flow_message(flow, streamed_as=self._admission.signed)
         await self.drain()
         await anyio.sleep(_WAY)
         await self._send(message)
 
     async def transfer(self, to: SupportsIndex | str | FlowLike) -> None:
         """Connect the call to a phone once all that was played has been heard.
+
+        It waits until TeleCMI closes the stream, which it may do at once or after the
+        conversation: that is not documented. If the stream was closed from here, the call flow
+        would go on, and its next action may be to hang up.
 
         Args:
             to: A number with its country code, or a flow that does it, such as
@@ -398,8 +407,10 @@ class StreamSession:
             StreamClosed: The stream is closed.
         """
         is_number = isinstance(to, str) or hasattr(to, "__index__")
-        flow: Any = [Bridge([to])] if is_number else to  # type: ignore[list-item]  # as checked
-        await self.say(*flow)
+        await self._run_flow([Bridge([to])] if is_number else to)  # type: ignore[list-item, arg-type]  # as checked
+        self._limits = evolve(self._limits, idle=None)  # TeleCMI may fall silent now
+        self._reading.deadline = math.inf
+        await self._over.wait()
 
     async def hang_up(self) -> None:
         """End the call once all that was played has been heard, and wait for the end.
@@ -409,7 +420,7 @@ class StreamSession:
         with suppress(StreamClosed):
             await self.say(Hangup())
             with anyio.move_on_after(_HANG_UP):
-                await self.over.wait()
+                await self._over.wait()
             self.end("the call was hung up")
 
     async def pause(self) -> None:

@@ -1,7 +1,8 @@
-"""Stream socket: what a session needs of a WebSocket, and whose it is."""
+"""Stream socket: what a session needs of a WebSocket, whose it is, and what it may take."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from attrs import field, frozen
@@ -15,11 +16,15 @@ class Admission:
         reference: The reference of its call.
         rate: Samples a second.
         cmiuuid: TeleCMI's id of an inbound call's leg.
+        query: The values in the query of the address.
+        signed: The end of its address, which nobody else has: for streams that follow.
     """
 
     reference: str
     rate: int
     cmiuuid: str | None = field(default=None, repr=False)
+    query: Mapping[str, str] = field(factory=dict[str, str], repr=False)
+    signed: str = field(default="", repr=False, eq=False)
 
 
 class StreamSocket(Protocol):
@@ -45,3 +50,15 @@ class StreamSocket(Protocol):
     async def close(self, code: int = 1000) -> None:
         """Close the WebSocket; it may be closed already."""
         ...
+
+
+@frozen
+class SessionLimits:
+    """What one session may take; times are in seconds."""
+
+    #: How much audio of the call waits for the program.
+    inbox: float
+    #: How long the peer may take to read a message.
+    send: float
+    #: How long the peer may send nothing; None for any time.
+    idle: float | None

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final, Self, TypeAlias, TypedDict, TypeVar, Unpack, cast
+from urllib.parse import quote, urlencode
 
 import anyio
 
@@ -23,11 +25,12 @@ from telecmi_async.pcmo.flow import Flow
 from telecmi_async.voice.asgi import StreamsApp
 from telecmi_async.voice.protocol import RATES
 from telecmi_async.voice.reception import Reception, StreamCounts
-from telecmi_async.voice.session import STALLED, SessionLimits, StreamSession
+from telecmi_async.voice.session import STALLED, StreamSession
+from telecmi_async.voice.socket import SessionLimits
 from telecmi_async.wire.credentials import Credentials
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
     from types import TracebackType
 
     from telecmi_async._internal.validators import Duration
@@ -81,7 +84,8 @@ class Streams:
                     ...
 
     Args:
-        url: Where `asgi` is mounted, as TeleCMI reaches it: ``"wss://…"``.
+        url: Where `asgi` is mounted, as TeleCMI reaches it: ``"wss://…"``; ``"https://…"`` means the
+            same.
         secret: The account's secret, for streams in a process that places no calls. A service
             that is given the streams adds its own.
         max_sessions: How many calls are served at the same time; others are refused.
@@ -163,6 +167,7 @@ class Streams:
         listen_mode: ListenMode = "caller",
         rate: int = 8_000,
         stream_on_answer: bool | None = None,
+        query: Mapping[str, str] | None = None,
     ) -> Flow:
         """Return a flow that streams a call to this place, for services that know the streams.
 
@@ -175,13 +180,17 @@ class Streams:
                 the vendor's examples have ``"caller"``.
             rate: Samples a second: 8,000, or 16,000.
             stream_on_answer: Whether to wait for the answer. TeleCMI's default is false.
+            query: Values for the session of the call, `StreamSession.query`. They are part of the
+                address, which TeleCMI and proxies may log: an id is better than a name. In the
+                flow of a campaign they may be columns of the contact: ``{"order": "{order}"}``.
 
         Raises:
             InvalidCall: A value cannot be sent.
         """
-        return self._flow(
-            STREAM_PLACEHOLDER, rate, listen_mode=listen_mode, stream_on_answer=stream_on_answer
-        )
+        end = STREAM_PLACEHOLDER
+        if query:
+            end += f"?{_encoded(query)}"
+        return self._flow(end, rate, listen_mode=listen_mode, stream_on_answer=stream_on_answer)
 
     def answer(
         self, event: Event, *, listen_mode: ListenMode = "caller", rate: int = 8_000
@@ -260,6 +269,7 @@ class Streams:
         )
         reception.enter(session)
         run = self._running[session] = _Run()
+        outer = _run_here.set(run)
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._receive, session, run)
@@ -269,8 +279,10 @@ class Streams:
                 await run.closed.wait()
                 tasks.cancel_scope.cancel()
         finally:
+            _run_here.reset(outer)
             reception.leave(session)
             del self._running[session]
+            run.closes.set()
             run.over.set()
 
     async def _receive(self, session: StreamSession, run: _Run) -> None:
@@ -310,27 +322,32 @@ class Streams:
     async def aclose(self) -> None:
         """Refuse new connections, wait ``shutdown_timeout`` for running functions, cancel the rest.
 
-        A function that closes the streams does not wait for itself.
+        A function that closes the streams, or a task of its, does not wait for itself, nor for
+        others that do the same.
         """
         self._reception.closed = True
-        here = anyio.get_current_task().id
-        loop = current_loop()
+        here, loop = _run_here.get(), current_loop()
+        is_inside = here in self._running.values()
+        if here is not None and is_inside:
+            here.closes.set()
         runs = {
             session: run
             for session, run in self._running.items()
-            if run.loop is loop and run.task != here
+            if session.loop is loop and not (is_inside and run.closes.is_set())
         }
+        ends = [run.closes if is_inside else run.over for run in runs.values()]
         try:
             with anyio.move_on_after(self._shutdown_timeout):
-                for run in runs.values():
-                    await run.over.wait()
+                for end in ends:
+                    await end.wait()
         finally:
             with anyio.CancelScope(shield=True):
-                for session, run in runs.items():
-                    run.handler.cancel()
-                    session.end("the streams were closed", code=1001)
-                for run in runs.values():
-                    await run.over.wait()
+                for (session, run), end in zip(runs.items(), ends, strict=True):
+                    if not end.is_set():
+                        run.handler.cancel()
+                        session.end("the streams were closed", code=1001)
+                for end in ends:
+                    await end.wait()
 
     async def __aenter__(self) -> Self:
         self._reception.closed = False
@@ -349,11 +366,14 @@ class _Run:
     """A session that is served."""
 
     def __init__(self) -> None:
-        self.loop = current_loop()
-        self.task = anyio.get_current_task().id
         self.handler = anyio.CancelScope()
-        self.closed = anyio.Event()
-        self.over = anyio.Event()
+        #: Set once the session is closed; once the handler closes the streams itself, or is over;
+        #: once it is over.
+        self.closed, self.closes, self.over = anyio.Event(), anyio.Event(), anyio.Event()
+
+
+# The session that the running task, or the one that started it, serves.
+_run_here: Final[ContextVar[_Run | None]] = ContextVar("_run_here", default=None)
 
 
 def _split(
@@ -372,6 +392,16 @@ def _is_close(error: BaseException) -> bool:
     return isinstance(error, StreamClosed)
 
 
+def _encoded(query: Mapping[str, str]) -> str:
+    """Return values as the query of an address; braces stay, as they may name columns."""
+    for name, value in query.items():
+        if not isinstance(cast("object", name), str) or not isinstance(
+            cast("object", value), str
+        ):
+            raise InvalidCall("must be a mapping of texts to texts", path="query")
+    return urlencode(query, safe="{|}", quote_via=quote)
+
+
 def _seconds(name: str, value: Duration) -> float:
     seconds = validators.seconds_or_none(name, value)
     if seconds is None:
@@ -383,6 +413,8 @@ def _checked_url(url: str) -> str:
     """Return where the streams are mounted, without a slash at its end."""
     check_instance("url", url, str, 'where the streams are mounted, "wss://…"')
     base = url.rstrip("/")
+    if base.startswith(("http://", "https://")):  # as for webhooks
+        base = base.replace("http", "ws", 1)
     try:
         Stream(f"{base}/8000/{STREAM_PLACEHOLDER}")
     except InvalidCall as error:

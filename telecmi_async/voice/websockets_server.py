@@ -187,6 +187,8 @@ async def _listen(front: _Front, host: str, port: int, ssl: SSLContext | None) -
             host,
             port,
             ssl=ssl,
+            # Until TLS is agreed on, a connection is not counted.
+            ssl_handshake_timeout=None if ssl is None else _HANDSHAKE,
             process_request=front.admit,
             compression=None,
             server_header=None,

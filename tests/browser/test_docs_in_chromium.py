@@ -52,6 +52,7 @@ SEARCHES = {
     "time zone": "reference/campaign-rules",
     "caller id": "reference/glossary",
     "FlowLike": "reference/api/types",
+    "voice bot": "how-to/voice-bot",
 }
 HITS = 5
 

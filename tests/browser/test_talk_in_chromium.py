@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -17,6 +19,8 @@ from telecmi_async.simulator import Callee, Simulator, Tone
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+# For the documentation: CONVERSATION_PICTURE=docs/images/conversation.png nox -s browser
+PICTURE = os.environ.get("CONVERSATION_PICTURE")
 STREAM = {"action": "stream", "ws_url": "ws://bot.example/"}
 PAUSED = "return document.querySelector('audio').paused"
 POSITION = "return document.querySelector('audio').currentTime"
@@ -27,11 +31,11 @@ async def talk(socket: BotSocket) -> None:
     await socket.say(clip(sound(4)))
     await socket.hear_voice()
     await socket.say(BREAK)
-    await anyio.sleep(0.4)
-    await socket.say(clip(sound(0.3)))
-    await anyio.sleep(0.5)
-    await socket.say(clip(sound(0.3)), "nonsense")
-    await anyio.sleep(1.5)
+    await anyio.sleep(0.8)
+    await socket.say(clip(sound(0.4)))
+    await anyio.sleep(0.6)
+    await socket.say(clip(sound(0.8)), "nonsense")
+    await anyio.sleep(1.0)
     await socket.close()
 
 
@@ -152,3 +156,17 @@ def test_without_javascript_it_is_shown_and_not_reloaded(plain: Browser) -> None
 
         assert plain.all(".talk svg rect.bot")
         assert plain.all("noscript meta, meta[http-equiv=refresh]") == []
+
+
+def test_the_picture_in_the_docs_can_be_taken(browser: Browser, tmp_path: Path) -> None:
+    """The drawing, its key and its measures are in one picture; `PICTURE` says where to write it."""
+    picture = Path(PICTURE or tmp_path / "talk.png")
+    browser.look(1_000, 1_400)
+    with streamed() as (_, address):
+        browser.visit(address)
+        browser.until(
+            lambda: browser.run("return document.querySelector('audio').duration > 2")
+        )
+        browser.one("#talk").screenshot(str(picture))
+
+    assert 5_000 < picture.stat().st_size < 200_000

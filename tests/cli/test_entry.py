@@ -13,6 +13,7 @@ from functools import partial
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import anyio
 import httpx
@@ -24,7 +25,7 @@ import telecmi_async
 from telecmi_async import CallService, RetryPolicy
 from telecmi_async.cli import Exit, Terminal, calling, main
 from telecmi_async.cli.commands import demo
-from telecmi_async.simulator import Simulator
+from telecmi_async.simulator import Callee, Conversation, Simulator
 from telecmi_async.simulator.chance import draw
 
 MAIN = Path(telecmi_async.__file__).with_name("__main__.py")
@@ -164,6 +165,16 @@ def test_wrong_arguments_are_refused(
         (["simulate", "--answered", "2"], "--answered must be a number from 0 to 1"),
         (["simulate", "--webhooks", "x"], "webhooks must go to a Receiver or an http(s) URL"),
         (["simulate", "--cps", "0"], "--cps must be a whole number, 1 or more"),
+        (["simulate", "--says", "x.wav"], "--says needs --dial-streams"),
+        (["simulate", "--talks-over-after", "1"], "--talks-over-after needs --says"),
+        (
+            ["simulate", "--talks-over-after", "0"],
+            "--talks-over-after must be a number above 0",
+        ),
+        (
+            ["simulate", "--dial-streams", "--says", "no.wav"],
+            "a callee's WAV file cannot be used: [Errno 2] No such file or directory",
+        ),
     ],
 )
 def test_what_an_argument_stands_for_says_what_is_wrong(argv: list[str], message: str) -> None:
@@ -780,6 +791,50 @@ def test_simulate_ends_wherever_ctrl_c_comes_up(monkeypatch: pytest.MonkeyPatch)
 
     assert main(["simulate", "--port", "0"], terminal=terminal) == Exit.INTERRUPTED
     assert terminal.err.endswith("\nrequests: 0, numbers dialled: 0, more than once: 0\n")
+
+
+def test_simulate_says_which_extra_dialling_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the extra ``voice``, `--dial-streams` is an error before anything is served."""
+    monkeypatch.setitem(sys.modules, "websockets", None)
+    terminal = console()
+    code = main(["simulate", "--port", "0", "--dial-streams"], terminal=terminal)
+
+    assert code == Exit.USAGE
+    assert terminal.out == ""
+    assert terminal.err == (
+        "telecmi-async simulate: --dial-streams needs an extra: pip install "
+        '"telecmi-async[cli,voice]", or, from a clone, pip install ".[cli,voice]" '
+        "(websockets is missing)\n"
+    )
+
+
+@pytest.mark.usefixtures("loop")
+def test_simulate_dials_streams_and_has_callees_talk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """WAV files are said in their order, and by those whom nothing else decides."""
+    paths = [tmp_path / name for name in ("one.wav", "two.wav")]
+    for n, path in enumerate(paths, 1):
+        path.write_bytes(Conversation(8_000 * n).wav())
+    found: list[Simulator] = []
+
+    async def sleep_forever() -> None:
+        raise KeyboardInterrupt
+
+    def made(**options: Any) -> Simulator:
+        found.append(Simulator(**options))
+        return found[-1]
+
+    monkeypatch.setattr(anyio, "sleep_forever", sleep_forever)
+    monkeypatch.setattr("telecmi_async.simulator.Simulator", made)
+    files = [part for path in paths for part in ("--says", str(path))]
+    options = ["--dial-streams", *files, "--talks-over-after", "1.5"]
+    code = main(["simulate", "--port", "0", *options], terminal=console())
+
+    assert code == Exit.INTERRUPTED
+    (simulator,) = found
+    assert simulator.streams == "dial"
+    assert simulator.callee == Callee(says=paths, talks_over_after=1.5)
 
 
 @pytest.mark.usefixtures("loop")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import subprocess
@@ -17,15 +18,16 @@ from terminal_output import Screen, terminal_on
 import telecmi_async
 from telecmi_async.cli import Exit, main
 from telecmi_async.cli.talk_lines import event_lines_of, lane_lines
-from telecmi_async.cli.voice_demo import Babble, TalkReport
-from telecmi_async.simulator import Conversation
+from telecmi_async.cli.talk_report import Plot, TalkReport
+from telecmi_async.cli.voice_demo import Babble, joined_wav
+from telecmi_async.simulator import Conversation, Note
 from telecmi_async.voice import Heard
 
 LOUD = b"\x00\x20" * 160
 
 
-def test_the_bot_is_interrupted_answers_and_hangs_up(tmp_path: Path) -> None:
-    """The report is printed on 80 plain columns, and both voices are written."""
+def test_the_bot_is_interrupted_hangs_up_and_transfers(tmp_path: Path) -> None:
+    """Both calls are printed on 80 plain columns, and all voices are written."""
     screen, file = Screen(), tmp_path / "talk.wav"
     code = main(["demo", "voice", "--out", str(file)], terminal=terminal_on(screen))
     lines = screen.shown().replace(str(file), "FILE").splitlines()
@@ -35,33 +37,64 @@ def test_the_bot_is_interrupted_answers_and_hangs_up(tmp_path: Path) -> None:
     assert "virtual clock" in lines[2]
     assert max(map(len, lines)) < 80
     assert "\x1b" not in screen.shown()
-    assert [line.split()[0] for line in lines[5:7]] == ["callee", "bot"]
-    assert lines[7].split() == ["break", "hangup"]
+    assert [line.split()[0] for line in lines[7:9]] == ["callee", "bot"]
+    assert lines[9].split() == ["break", "hangup"]
+    marks = lines.index(f"{'bridge':>79}")
+    assert [line.split()[0] for line in lines[marks - 2 : marks]] == ["caller", "bot"]
     assert "wrong" not in screen.shown()
-    assert lines[-1] == "FILE: the callee is on the left, the bot on the right."
+    assert lines[-1] == "FILE has both calls: left the people, right the bot."
     with wave.open(str(file)) as sound:
         assert (sound.getnchannels(), sound.getframerate()) == (2, 8_000)
-        assert 9 < sound.getnframes() / 8_000 < 15
+        assert 14 < sound.getnframes() / 8_000 < 20
+
+
+def test_what_happens_is_said_in_its_order() -> None:
+    """Each line has its time: first what is said, at last what phones do."""
+    terminal = console()
+    main(["demo", "voice"], terminal=terminal)
+    lines = re.findall(r"^ +([\d.]+).{9} s  (\w+)(.*)", terminal.out, re.MULTILINE)
+    times = [float(at) for at, _, _ in lines]
+    second = times.index(times[0], 1)
+
+    assert times[:second] == sorted(times[:second])
+    assert times[second:] == sorted(times[second:])
+    assert [words.strip().partition(":")[0] for _, _, words in lines[second:]] == [
+        "greeting",
+        "asks for a person",
+        "one moment",
+        "bridge",
+        "the stream is closed by the call; 0.00 s unheard",
+        "the colleague's phone rings",
+        "the colleague answers, and talks to the caller",
+        "the colleague hangs up",
+        "the call is over",
+    ]
 
 
 def test_the_report_is_read_by_programs() -> None:
-    """With --json there is one object with all figures, and nothing else."""
-    code, terminal = main(["demo", "voice", "--json"], terminal=(said := console())), said
+    """With --json there is one object with all figures of both calls, and nothing else."""
+    terminal = console()
+    code = main(["demo", "voice", "--json"], terminal=terminal)
     found = json.loads(terminal.out)
+    called, answered = found["calls"]
 
     assert code == Exit.OK
     assert terminal.err == ""
-    assert found["problems"] == []
     assert found["file"] is None
-    assert found["first_audio"] <= 0.1
-    assert [each["delay"] <= 0.15 for each in found["barge_ins"]] == [True]
-    plays = {each["name"]: each for each in found["plays"]}
+    assert called["problems"] == answered["problems"] == []
+    assert max(called["first_audio"], answered["first_audio"]) <= 0.1
+    assert [each["delay"] <= 0.15 for each in called["barge_ins"]] == [True]
+    assert answered["barge_ins"] == []
+    plays = {each["name"]: each for each in called["plays"]}
     assert [plays[name]["interrupted"] for name in ("greeting", "answer", "goodbye")] == [
         True, False, False,
     ]  # fmt: skip
     assert plays["goodbye"]["heard"] == plays["goodbye"]["offered"] == 1.6
-    assert all(abs(each["estimate"] - each["heard"]) <= 0.1 for each in plays.values())
-    assert {each["what"] for each in found["timeline"]} >= {"bot", "callee", "break", "array"}
+    every = [*called["plays"], *answered["plays"]]
+    assert all(abs(each["estimate"] - each["heard"]) <= 0.1 for each in every)
+    assert {each["what"] for each in called["timeline"]} >= {"bot", "callee", "break", "array"}
+    assert [each["what"] for each in called["phones"]] == ["the call is over"]
+    assert len(answered["phones"]) == 4
 
 
 def test_each_run_is_the_same() -> None:
@@ -120,7 +153,7 @@ def test_the_demo_needs_no_other_extra() -> None:
 
     assert done.returncode == Exit.OK, done.stderr
     assert done.stderr == b""
-    assert b"To listen to it: telecmi-async demo voice --out talk.wav" in done.stdout
+    assert b"To listen to both calls: telecmi-async demo voice --out talk.wav" in done.stdout
 
 
 def test_voices_are_the_same_each_time_and_never_silent() -> None:
@@ -136,7 +169,7 @@ def test_voices_are_the_same_each_time_and_never_silent() -> None:
 # --- the report -------------------------------------------------------------------------
 
 
-def conversation() -> Conversation:
+def conversation(last: str = "hangup") -> Conversation:
     """Return a conversation: 1 s of the bot with an interruption, then its goodbye."""
     talk = Conversation()
     spoken = [(1.0, True, False), (0.1, True, True), (0.4, False, True), (1.6, True, False)]
@@ -146,7 +179,7 @@ def conversation() -> Conversation:
         if callee and bot:
             talk.cut()
             talk.note("break", "0.30 s unheard")
-    talk.note("array", "hangup")
+    talk.note("array", last)
     talk.add(b"", b"")
     return talk
 
@@ -155,16 +188,39 @@ PLAYS = (
     ("greeting", Heard(1.12, 4.0, interrupted=True)),
     ("goodbye", Heard(1.6, 1.6, interrupted=False)),
 )
+BEGAN, OVER = Note(5.0, "stream_connected", "b"), Note(8.1, "hangup", "a")
+BRIDGED = Note(9.0, "bridged", "b")
 
 
-def report(talk: Conversation | None = None, plays: Any = PLAYS) -> TalkReport:
+def plot(action: str = "hangup", interruptions: int = 1) -> Plot:
+    """Return how a call should go."""
+    return Plot(
+        "They talk", person="callee", said=("asks",), interruptions=interruptions, action=action
+    )
+
+
+def report(
+    talk: Conversation | None = None,
+    plays: Any = PLAYS,
+    notes: tuple[Note, ...] = (BEGAN, OVER),
+    script: Plot | None = None,
+) -> TalkReport:
     """Return a report."""
-    return TalkReport(talk=conversation() if talk is None else talk, plays=plays)
+    return TalkReport(
+        plot=script or plot(),
+        talk=conversation() if talk is None else talk,
+        plays=plays,
+        notes=notes,
+    )
 
 
-def test_a_good_talk_has_no_problem() -> None:
-    """The conversation that the other tests spoil has none."""
-    assert report().problems() == []
+@pytest.mark.parametrize(
+    "good",
+    [report(), report(conversation("bridge"), PLAYS, (BEGAN, BRIDGED, OVER), plot("bridge"))],
+)
+def test_a_good_talk_has_no_problem(good: TalkReport) -> None:
+    """The conversations that the other tests spoil have none."""
+    assert good.problems() == []
 
 
 def late() -> Conversation:
@@ -186,16 +242,34 @@ def late() -> Conversation:
         ),
         (
             report(plays=(PLAYS[0], ("goodbye", Heard(1.6, 1.7, interrupted=True)))),
-            ["the goodbye was cut off"],
+            ["the bot's last words were cut off"],
+        ),
+        (
+            report(plays=(PLAYS[0], ("goodbye", Heard(1.7, 1.7, interrupted=False)))),
+            ["the bot's last words were cut off"],
         ),
         (report(plays=(*PLAYS, PLAYS[1])), ["not all that the bot said was heard"]),
         (
-            report(Conversation(), plays=()),
+            report(script=plot(interruptions=0)),
+            ["the bot was interrupted 1 times, not 0"],
+        ),
+        (
+            report(conversation("bridge"), notes=(BEGAN, OVER), script=plot("bridge")),
+            ["the colleague was not connected"],
+        ),
+        (
+            report(notes=(BEGAN, BRIDGED, OVER), script=plot("bridge")),
+            ["the bot did not transfer the call"],
+        ),
+        (report(notes=(BEGAN,)), ["the call did not end"]),
+        (
+            report(Conversation(), plays=(), notes=()),
             [
                 "the bot was silent for too long at first",
-                "the bot was not interrupted once",
-                "the goodbye was cut off",
+                "the bot was interrupted 0 times, not 1",
+                "the bot's last words were cut off",
                 "the bot did not hang up",
+                "the call did not end",
             ],
         ),
         (
@@ -203,7 +277,6 @@ def late() -> Conversation:
             [
                 "the bot was silent for too long at first",
                 "the bot spoke too long over the callee",
-                "the goodbye was cut off",
                 "the bot did not hang up",
             ],
         ),
@@ -219,7 +292,7 @@ def test_problems_are_printed_and_end_with_an_exit_code(
 ) -> None:
     """A run in which something went wrong says so, and ends with 1."""
     spoilt = report(late(), plays=())
-    monkeypatch.setattr("telecmi_async.cli.voice_demo.run", lambda _: spoilt)
+    monkeypatch.setattr("telecmi_async.cli.voice_demo.run", lambda _: (report(), spoilt))
     terminal = console()
 
     assert main(["demo", "voice"], terminal=terminal) == Exit.FAILED
@@ -229,24 +302,37 @@ def test_problems_are_printed_and_end_with_an_exit_code(
 def test_the_file_is_what_was_heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The file has the simulator's audio, and JSON names the file."""
     found, file = report(), tmp_path / "talk.wav"
-    monkeypatch.setattr("telecmi_async.cli.voice_demo.run", lambda _: found)
+    monkeypatch.setattr("telecmi_async.cli.voice_demo.run", lambda _: (found, found))
     terminal = console()
     code = main(["demo", "voice", "--json", "--out", str(file)], terminal=terminal)
 
     assert code == Exit.OK
-    assert file.read_bytes() == found.talk.wav()
+    assert file.read_bytes() == joined_wav([found.talk, found.talk])
     assert json.loads(terminal.out)["file"] == str(file)
+
+
+def test_calls_in_a_file_have_a_second_between_them() -> None:
+    """The people are on the left, the bot is on the right, and no sample is lost."""
+    talk = conversation()
+    with wave.open(io.BytesIO(joined_wav([talk, talk]))) as sound:
+        samples = sound.readframes(sound.getnframes())
+    with wave.open(io.BytesIO(talk.wav())) as sound:
+        one = sound.readframes(sound.getnframes())
+
+    assert samples == one + bytes(32_000) + one
 
 
 def test_a_bot_that_was_never_heard_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without audio of the bot there is no time to first audio."""
     silent = Conversation()
     silent.add(b"", b"")
-    monkeypatch.setattr("telecmi_async.cli.voice_demo.run", lambda _: report(silent, plays=()))
+    monkeypatch.setattr(
+        "telecmi_async.cli.voice_demo.run", lambda _: (report(silent, plays=()),)
+    )
     terminal = console()
     main(["demo", "voice"], terminal=terminal)
 
-    assert re.search(r"time to first audio +never", terminal.out)
+    assert re.search(r"time to first audio: never", terminal.out)
 
 
 # --- the time line ----------------------------------------------------------------------
@@ -259,7 +345,7 @@ def test_a_time_line_fits_the_terminal(columns: int, monkeypatch: pytest.MonkeyP
     terminal = terminal_on(Screen(tty=True))
     lines = [
         "".join(part if isinstance(part, str) else part[0] for part in line)
-        for line in lane_lines(terminal, conversation())
+        for line in lane_lines(terminal, conversation(), "callee")
     ]
     widest = max(29, min(columns - 1, 100))
 
@@ -274,7 +360,7 @@ def test_a_lane_shows_who_spoke_when() -> None:
     talk = Conversation()
     for n in range(100):
         talk.add(LOUD if n < 50 else b"", LOUD if n >= 75 else b"")
-    _, callee, bot, _ = lane_lines(terminal_on(Screen()), talk)
+    _, callee, bot, _ = lane_lines(terminal_on(Screen()), talk, "callee")
 
     assert bot == ("bot      ", ("█" * 35 + "·" * 35, "green"))
     assert callee == ("callee   ", ("·" * 52 + "█" * 18, "yellow"))
@@ -283,7 +369,7 @@ def test_a_lane_shows_who_spoke_when() -> None:
 def test_lanes_are_plain_letters_where_there_are_no_blocks() -> None:
     """A terminal that cannot show blocks gets signs of ASCII."""
     terminal = terminal_on(Screen(encoding="ascii"))
-    shown = "".join(str(line) for line in lane_lines(terminal, conversation()))
+    shown = "".join(str(line) for line in lane_lines(terminal, conversation(), "callee"))
 
     assert shown.isascii()
     assert "##" in shown
@@ -296,10 +382,10 @@ def test_words_that_would_touch_are_left_out() -> None:
     for what in ("pause", "resume", "ignored"):
         talk.note(what, "no JSON" if what == "ignored" else "")
     talk.add(b"", b"")
-    *_, marks = lane_lines(terminal_on(Screen()), talk)
+    *_, marks = lane_lines(terminal_on(Screen()), talk, "callee")
 
     assert marks == (" " * 9 + "pause",)
-    assert list(event_lines_of(talk)) == [
+    assert [line for _, line in event_lines_of(talk, "callee", {})] == [
         "   0.00          s  pause",
         "   0.00          s  resume",
         "   0.00          s  ignored  no JSON",
@@ -311,7 +397,7 @@ def test_the_axis_has_labels_with_room_between_them(seconds: int) -> None:
     """Times are in whole seconds, whatever the length."""
     talk = Conversation()
     talk.frames = seconds * 50
-    ((axis,), *_) = lane_lines(terminal_on(Screen()), talk)
+    ((axis,), *_) = lane_lines(terminal_on(Screen()), talk, "callee")
 
     assert isinstance(axis, str)
     assert len(axis) <= 79
@@ -324,9 +410,9 @@ def test_a_file_that_appears_meanwhile_is_not_overwritten(
     """A file that another program makes during the demo stays, too."""
     file = tmp_path / "talk.wav"
 
-    def made(_: object) -> TalkReport:
+    def made(_: object) -> tuple[TalkReport, ...]:
         file.write_bytes(b"theirs")
-        return report()
+        return (report(),)
 
     monkeypatch.setattr("telecmi_async.cli.voice_demo.run", made)
     terminal = console()

@@ -14,6 +14,7 @@ from cli_campaign import wait_for
 from consoles import serving
 from example_programs import EXAMPLES, VOICE_PROGRAMS
 from program_process import listens, served, started
+from project_paths import docs_page
 from voice_bots import sound
 from web_server import free_port
 
@@ -64,7 +65,7 @@ def recorded(call: SimulatedCall) -> float:
     (path,) = Path().glob("tcm_*.wav")
     with wave.open(str(path)) as file:
         assert (file.getnchannels(), file.getframerate()) == (2, call.heard.rate)
-        return file.getnframes() / file.getframerate()
+        return float(file.getnframes() / file.getframerate())
 
 
 def steps_of(call: SimulatedCall) -> list[str]:
@@ -79,7 +80,7 @@ def test_a_bot() -> None:
     with serving(simulator) as environ:
         environ |= {
             "TELECMI_WEBHOOK_TOKEN": TOKEN,
-            "STREAMS_URL": f"ws://127.0.0.1:{port}/talk",
+            "PUBLIC_URL": f"http://127.0.0.1:{port}",
         }
         with served("bot:app", environ, port=port) as url:
             simulator.webhooks = Webhooks(f"{url}/telecmi/{TOKEN}")
@@ -92,6 +93,35 @@ def test_a_bot() -> None:
     assert 2.0 < call.heard.seconds < 2.8
     assert steps_of(call) == ["stream", "hangup"]
     assert call.heard.timeline[-1].what == "closed"
+
+
+def test_a_bot_that_is_drained() -> None:
+    """SIGTERM after the route that its page shows cuts no call; a new stream is refused."""
+    page = docs_page("voice-bot-production.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    route = block[block.index("@app.get") :]
+    program = Path("bot.py").read_text(encoding="utf-8")
+    Path("drained.py").write_text(f"{program}\n\n{route}", encoding="utf-8")
+    simulator = far_end(Tone(0.5), talks_over_after=2)
+    port = free_port()
+    with serving(simulator) as environ:
+        environ |= {
+            "TELECMI_WEBHOOK_TOKEN": TOKEN,
+            "PUBLIC_URL": f"http://127.0.0.1:{port}",
+        }
+        with served("drained:app", environ, port=port) as url:
+            httpx.post(f"{url}/calls/{PERSON}").raise_for_status()
+            (call,) = simulator.calls
+            wait_for(lambda: call.heard.seconds > 0.5)
+            assert httpx.get(f"{url}/drain", timeout=30).json() == {"drained": True}
+            httpx.post(f"{url}/calls/{PERSON + 1}").raise_for_status()
+            (late,) = simulator.calls[1:]
+            wait_for(lambda: late.over)
+
+    assert call.heard.timeline[-1].what == "closed"
+    assert 2.9 < call.heard.seconds < 3.8
+    assert late.heard.seconds == 0
+    assert "not_streamed" in [note.what for note in late.timeline]
 
 
 @pytest.mark.anyio
@@ -108,7 +138,7 @@ async def test_a_front_desk(says: Tone, steps: list[str]) -> None:
     environ = {
         "TELECMI_SECRET": simulator.secret,
         "TELECMI_WEBHOOK_TOKEN": TOKEN,
-        "STREAMS_URL": f"ws://127.0.0.1:{port}/talk",
+        "PUBLIC_URL": f"http://127.0.0.1:{port}",
     }
     command = ("-m", "uvicorn", "front_desk:app", "--port", str(port), "--log-level", "warning")
     with started(*command, environ=environ):
@@ -126,7 +156,7 @@ def test_a_call_from_a_script() -> None:
     simulator = far_end(Tone(1))
     port = free_port()
     with serving(simulator) as environ:
-        environ |= {"STREAMS_URL": f"ws://127.0.0.1:{port}", "PORT": str(port)}
+        environ |= {"PUBLIC_URL": f"http://127.0.0.1:{port}", "PORT": str(port)}
         with started("call_once.py", str(PERSON), environ=environ) as process:
             printed, said = process.communicate(timeout=60)
 
@@ -145,7 +175,7 @@ def test_a_campaign_with_a_voice() -> None:
     with serving(simulator) as environ:
         environ |= {
             "TELECMI_WEBHOOK_TOKEN": TOKEN,
-            "STREAMS_URL": f"ws://127.0.0.1:{port}/talk",
+            "PUBLIC_URL": f"http://127.0.0.1:{port}",
             "PORT": str(port),
         }
         with started("voice_campaign.py", environ=environ) as process:

@@ -14,6 +14,7 @@ from telecmi_async.errors import ConfigurationError
 from telecmi_async.http_server import ConnectionLimits
 from telecmi_async.phone import Region
 from telecmi_async.simulator import Callee, Envelope, Simulator, Webhooks
+from telecmi_async.simulator.options import callee_at
 
 if TYPE_CHECKING:
     from telecmi_async.simulator.replies import Decision
@@ -597,3 +598,18 @@ def test_any_properties_get_an_answer(changes: dict[str, object]) -> None:
     decision = ask(Simulator(), call(**changes))
 
     assert decision.answer.status in {200, 420, 422}
+
+
+def test_one_callee_stands_for_all_others() -> None:
+    """`callee` is who answers, unless the number's script, its digits or chance decides."""
+    tired, busy = Callee(talk=1), Callee(ending="busy")
+    simulator = Simulator(callee=tired, callees={19170000001: busy})
+
+    assert callee_at(simulator, 19170000002, 1) is tired
+    assert callee_at(simulator, 19170000001, 1) is busy
+    assert callee_at(simulator, 19170009901, 1).ending == "missed"
+    assert (
+        callee_at(Simulator(callee=tired, answered_share=0), 19170000002, 1).ending == "missed"
+    )
+    with pytest.raises(ConfigurationError, match="callee must be a Callee, not"):
+        Simulator(callee="missed")  # type: ignore[arg-type]  # what a user may write

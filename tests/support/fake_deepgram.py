@@ -26,10 +26,10 @@ class FakeDeepgram(FakeEngine):
     """Writes down each turn of the caller, and speaks what it is sent.
 
     Args:
-        turns: What the caller says, turn by turn; the last one again and again.
+        said: What the caller says, turn by turn; the last one again and again.
     """
 
-    turns: tuple[str, ...] = ("When do you open?",)
+    said: tuple[str, ...] = ("When do you open?",)
     #: What it was asked to speak.
     texts: list[str] = attrs.field(factory=list, init=False)
 
@@ -99,8 +99,8 @@ class _Listener:
                 return
             heard = self.ears.feed(message)
             self.engine.listened = self.ears.seconds
-            turns = self.engine.turns
-            text = turns[min(self.turn, len(turns) - 1)]
+            said = self.engine.said
+            text = said[min(self.turn, len(said) - 1)]
             if heard == "started":
                 await self.inform("StartOfTurn", text.split()[0], 0.1)
                 await self.inform("Update", text.split()[0], 0.1)

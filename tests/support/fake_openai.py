@@ -50,8 +50,8 @@ class _Session:
     tasks: asyncio.TaskGroup
     ears: Ears = attrs.field(factory=lambda: Ears(RATE), init=False)
     ids: itertools.count[int] = attrs.field(factory=itertools.count, init=False)
-    #: Whether a response is being made, and why it shall end.
-    active: bool = attrs.field(default=False, init=False)
+    #: The newest response, and why it shall end.
+    response: asyncio.Task[None] | None = attrs.field(default=None, init=False)
     cancelled: str | None = attrs.field(default=None, init=False)
 
     def new_id(self, kind: str) -> str:
@@ -116,18 +116,20 @@ class _Session:
 
     async def respond(self) -> None:
         """Start a response."""
-        if self.active:
-            await self.refuse("Conversation already has an active response in progress.")
-            return
-        self.active, self.cancelled = True, None
-        self.tasks.create_task(self.speak())
+        if self.response is not None and not self.response.done():
+            if not self.cancelled:
+                await self.refuse("Conversation already has an active response in progress.")
+                return
+            await self.response
+        self.cancelled = None
+        self.response = self.tasks.create_task(self.speak())
 
     async def speak(self) -> None:
         """Send a response with one item."""
         seconds, fault = self.engine.next_reply()
         response = {"id": self.new_id("resp"), "object": "realtime.response"}
         item = self.new_id("item")
-        at = {"response_id": response["id"], "item_id": item}
+        at: dict[str, Any] = {"response_id": response["id"], "item_id": item}
         at |= {"output_index": 0, "content_index": 0}
         self.engine.items[item] = 0.0
         await self.send("response.created", response=response | {"status": "in_progress"})
@@ -146,7 +148,6 @@ class _Session:
         if fault and fault.kind == "close":
             await self.socket.close(1011, "keepalive ping timeout")
             return
-        self.active = False
         await self.send("response.output_audio.done", **at)
         done = response | {"status": status["type"], "status_details": status}
         await self.send("response.done", response=done)

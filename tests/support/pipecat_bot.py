@@ -65,7 +65,7 @@ class Listener(FrameProcessor):
         heard = self._ears.feed(frame.audio)
         self._bot.listened = self._ears.seconds
         if heard == "started":
-            await self.broadcast_interruption()
+            await self.broadcast_interruption()  # type: ignore[no-untyped-call]  # Pipecat's
         if heard is not None:
             await self._bot.on_turn(self._bot, heard)
 
@@ -139,14 +139,14 @@ class PipecatBot:
         params = PipelineParams(audio_in_sample_rate=into, audio_out_sample_rate=out)
         self.worker = PipelineWorker(pipeline, params=params)
 
-        @transport.event_handler("on_client_connected")
-        async def connected(_: object, __: object) -> None:
+        async def connected(*_: object) -> None:
             await self._script(self)
 
-        @transport.event_handler("on_client_disconnected")
-        async def disconnected(_: object, __: object) -> None:
+        async def disconnected(*_: object) -> None:
             await self.worker.cancel()
 
+        transport.add_event_handler("on_client_connected", connected)
+        transport.add_event_handler("on_client_disconnected", disconnected)
         runner = WorkerRunner(handle_sigint=False)
         await runner.add_workers(self.worker)
         await runner.run()

@@ -484,6 +484,19 @@ def test_the_page_about_testing_is_a_test_file(pytester: pytest.Pytester) -> Non
     ran.assert_outcomes(passed=2 * (len(re.findall(r"async def test_", code)) + 3))
 
 
+def test_the_page_about_voice_bots_is_a_test_file(pytester: pytest.Pytester) -> None:
+    """Its tests pass with real pytest; what awaits outside of them is run with all pages."""
+    page = docs_page("simulator-voice.md").read_text(encoding="utf-8")
+    blocks = [block for block in SHOWN.findall(page) if "\nasync with " not in block]
+    pytester.makepyfile("\n".join(blocks))
+    pytester.makeini(INI)
+
+    ran = pytester.runpytest_subprocess(*ALONE)
+
+    # Two tests, and one for each of seven faults of a line.
+    ran.assert_outcomes(passed=2 * (2 + 7))
+
+
 def test_so_it_is_on_pytest_asyncio(pytester: pytest.Pytester) -> None:
     """The same page works on pytest-asyncio, whose clock is set by a hook in conftest.py."""
     page = docs_page("testing.md").read_text(encoding="utf-8")

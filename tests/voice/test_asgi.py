@@ -207,6 +207,17 @@ async def test_a_scope_without_a_raw_path_is_served() -> None:
     assert (await peer.to(streams.asgi))[0] == "websocket.accept"
 
 
+async def test_a_mount_that_is_no_unicode_hides_the_code() -> None:
+    """Half a surrogate pair before the address ends no connection."""
+    streams = streams_for(echo)
+    path = path_for(streams)
+    peer = AsgiPeer(path, silence(0.1))
+    peer.scope["path"] = f"/\udc80{path}"
+
+    assert (await peer.to(streams.asgi))[0] == "websocket.accept"
+    assert path[-26:] not in str(peer.scope)
+
+
 @pytest.mark.parametrize("text", ["GET {} HTTP/1.1", '"WebSocket {}" [accepted]', "a={}&b"])
 def test_the_filter_hides_the_code_of_any_address(text: str) -> None:
     """The reference stays, to find the call; the code goes, encoded or not."""

@@ -8,6 +8,7 @@ import random
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import httpx
 import pytest
 from campaign_scene import Scene, contacts, settings
 from fake_telecmi import TO, FakeTelecmi, accepted, in_turn, refused
@@ -16,9 +17,12 @@ from stream_peer import URL, StreamPeer, streams_for
 from webhook_posts import TOKEN
 
 from telecmi_async import (
+    CallOutcomeUnknown,
+    CallRejected,
     CallRequest,
     CallService,
     ConfigurationError,
+    InvalidCall,
     Raw,
     Receiver,
     RetryPolicy,
@@ -26,6 +30,7 @@ from telecmi_async import (
     Stream,
 )
 from telecmi_async.campaigns import CampaignSettings
+from telecmi_async.ledger import NewContact
 from telecmi_async.service.keyed_calls import fingerprint_of
 from telecmi_async.simulator import Simulator
 from telecmi_async.voice import Streams
@@ -95,6 +100,33 @@ async def test_the_placeholder_is_replaced_wherever_a_stream_has_it() -> None:
     ]
     assert first.startswith("tcm_")
     assert first != "tcm_call"
+
+
+@pytest.mark.parametrize("status", [400, 500])
+async def test_a_reply_that_quotes_the_request_shows_no_code(
+    status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An error has the reference of the address that TeleCMI refused, and not its code."""
+    caplog.set_level(0)
+
+    class Quoting(FakeTelecmi):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            sent = json.loads(await request.aread())
+            self.requests.append(sent)
+            return httpx.Response(
+                status, json={"code": status, "msg": f"bad {addresses(sent)}", "sent": sent}
+            )
+
+    fake, streams = Quoting(), streams_for(secret=None)
+    async with fake.service(streams=streams, reference=True) as service:
+        with pytest.raises((CallRejected, CallOutcomeUnknown)) as caught:
+            await service.make_call(to=TO, pcmo=streams.flow())
+
+    (address,) = addresses(fake.requests[0])
+    reference, code = address.rpartition("/")[2].split(".")
+    found = f"{caught.value!r} {vars(caught.value)} {caplog.text}"
+    assert reference in found
+    assert code not in found
 
 
 async def test_a_retried_call_keeps_its_address() -> None:
@@ -216,6 +248,31 @@ def test_the_placeholder_passes_a_template_and_a_ledger() -> None:
     filled = CampaignSettings.parse(stored).flow.fill({"name": "Ann"})
 
     assert tuple(filled) == (*Streams(URL).flow(), Speak("Bye Ann"))
+
+
+async def test_a_session_has_the_values_of_its_contact() -> None:
+    """Columns in the query of the address are the session's, whatever is in them."""
+    fake = FakeTelecmi()
+    streams = streams_for(nothing)
+    flow = streams.flow(query={"order": "{order}", "by name": "a&b"})
+    async with fake.service(streams=streams) as service:
+        here = Scene(MemoryLedger(), Simulator(), service, Receiver(TOKEN))
+        campaign = here.campaign(settings(flow=flow))
+        given = "7/ä & {x}?#%"
+        await campaign.load([NewContact(number=TO, columns={"order": given})])
+        await campaign.run()
+
+    assert admitted(streams, *addresses(fake.requests[0])).query == {
+        "order": given,
+        "by name": "a&b",
+    }
+
+
+@pytest.mark.parametrize("wrong", [{1: "a"}, {"a": 1}, {"a": None}])
+def test_a_query_holds_texts(wrong: Any) -> None:
+    """Anything else is refused where the flow is made."""
+    with pytest.raises(InvalidCall, match=r"query.*must be a mapping of texts"):
+        Streams(URL).flow(query=wrong)
 
 
 async def test_each_call_of_a_campaign_has_an_address_of_its_own() -> None:

@@ -195,18 +195,6 @@ async def test_a_recording_ends_with_its_call(tmp_path: Path) -> None:
     assert runs(sides(tmp_path / "call.wav")[0]) == [(1, 1.0)]
 
 
-async def test_a_frame_may_end_within_a_sample(tmp_path: Path) -> None:
-    """Half a sample waits for its other half."""
-    async with record_stereo(tmp_path / "call.wav", rate=RATE) as made:
-        await anyio.sleep(1)
-        audio = tone(0x0102, 1.0)
-        for start in range(0, len(audio), 7_001):
-            made.add_caller(audio[start : start + 7_001])
-
-    left, _ = sides(tmp_path / "call.wav")
-    assert runs(left) == [(0x0102, 1.0)]
-
-
 async def test_an_error_of_the_body_is_raised_as_it_is(tmp_path: Path) -> None:
     """An error in the context ends the recording, and comes out without a group."""
     with pytest.raises(ZeroDivisionError):
@@ -316,7 +304,7 @@ async def test_only_an_open_session_is_recorded(tmp_path: Path) -> None:
         ):
             await anyio.sleep(1)
             peer.leave()
-            await session.over.wait()
+            await session.wait_closed()
         assert one.complete
         async with session.record(tmp_path / "three.wav"):
             pytest.fail("a closed session is recorded")

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
-from stream_peer import StreamPeer, settle, silence, talk
+from stream_peer import URL, StreamPeer, path_for, settle, silence, streams_for, talk
 
-from telecmi_async import InvalidAudio, InvalidCall, Speak, StreamClosed
+from telecmi_async import ConfigurationError, InvalidAudio, InvalidCall, Speak, StreamClosed
+from telecmi_async.events import parse_event
 from telecmi_async.testing import run
 from telecmi_async.testing.cancellation import cancel_everywhere
 from telecmi_async.voice import Heard
@@ -426,15 +428,6 @@ async def test_a_goodbye_is_heard_in_full_before_the_hang_up() -> None:
     ("act", "sent"),
     [
         (lambda s: s.say(Speak("One moment.")), [{"action": "speak", "text": "One moment."}]),
-        (
-            lambda s: s.transfer(19170000002),
-            [{"action": "bridge", "connect": [{"type": "pstn", "number": 19170000002}]}],
-        ),
-        (
-            lambda s: s.transfer("19170000002"),
-            [{"action": "bridge", "connect": [{"type": "pstn", "number": 19170000002}]}],
-        ),
-        (lambda s: s.transfer([{"action": "hangup"}]), [{"action": "hangup"}]),
         (lambda s: s.pause(), {"action": "pause"}),
         (lambda s: s.resume(), {"action": "resume"}),
         (lambda s: s.stop(), {"action": "stop"}),
@@ -456,7 +449,7 @@ async def test_an_action_is_sent_and_fails_once_the_stream_is_closed(
             await act(session)
         if sent != {"action": "stop"}:
             peer.leave()
-            await session.over.wait()
+            await session.wait_closed()
             with pytest.raises(StreamClosed, match="closed"):
                 await act(session)
         assert session.closed
@@ -464,6 +457,39 @@ async def test_an_action_is_sent_and_fails_once_the_stream_is_closed(
     await talk(handler, peer)
 
     assert peer.messages == [*[0.1] * isinstance(sent, list), sent]
+
+
+TO_A_COLLEAGUE = [{"action": "bridge", "connect": [{"type": "pstn", "number": 19170000002}]}]
+
+
+@pytest.mark.parametrize("to", [19170000002, "19170000002", TO_A_COLLEAGUE])
+async def test_a_transfer_lasts_until_telecmi_closes_the_stream(to: Any) -> None:
+    """It is sent after what was played; the silence that follows does not end the stream."""
+    peer = StreamPeer()
+    found: list[float] = []
+
+    async def handler(session: StreamSession) -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(session.play, silence(0.1))
+            await settle()
+            tasks.start_soon(leave_after, 400.0)
+            await session.transfer(to)
+        found.append(anyio.current_time() - began)
+        with pytest.raises(StreamClosed, match="closed"):
+            await session.transfer(to)
+
+    async def leave_after(seconds: float) -> None:
+        await anyio.sleep(1)
+        for _ in range(50):
+            peer.say(silence(0.02))
+        await anyio.sleep(seconds)
+        peer.leave()
+
+    began = anyio.current_time()
+    await talk(handler, peer)
+
+    assert peer.messages == [0.1, TO_A_COLLEAGUE]
+    assert found == pytest.approx([401])
 
 
 async def test_actions_are_checked_before_anything_is_waited_for() -> None:
@@ -480,6 +506,44 @@ async def test_actions_are_checked_before_anything_is_waited_for() -> None:
                 await session.interrupt()
 
     assert (await talk(handler, peer)).counts.failed == 0
+
+
+@pytest.mark.parametrize("to", [None, 3.5, b"1", True, [], "", [None], {"action": "hangup"}])
+async def test_a_call_is_transferred_to_a_number_or_a_flow(to: Any) -> None:
+    """Anything else is refused before it is sent."""
+    peer = StreamPeer()
+    found: list[Exception] = []
+
+    async def handler(session: StreamSession) -> None:
+        with pytest.raises(InvalidCall) as caught:
+            await session.transfer(to)
+        found.append(caught.value)
+
+    await talk(handler, peer)
+
+    assert (len(found), peer.messages) == (1, [])
+
+
+@pytest.mark.parametrize("inbound", [False, True])
+async def test_a_session_may_stream_its_call_again(inbound: bool) -> None:
+    """A flow with the placeholder, sent within a call, has the address of that very call."""
+    peer = StreamPeer()
+    streams = streams_for()
+
+    @streams.on_stream
+    async def handler(session: StreamSession) -> None:
+        await session.say(*streams.flow(rate=16_000))
+
+    event = parse_event({"action": "inbound", "cmiuuid": "leg-1", "from": 1, "to": 2})
+    path = streams.answer(event)[0].ws_url[len(URL) :] if inbound else path_for(streams)  # type: ignore[union-attr]  # a Stream
+    admission = streams.admit(path)
+    assert admission is not None
+    await streams.serve(admission, peer)
+
+    ((again,),) = peer.messages
+    found = streams.admit(again["ws_url"].removeprefix(URL))
+    assert found == evolve(admission, rate=16_000)
+    assert admission.signed not in repr(admission)
 
 
 async def test_a_close_ends_a_play_and_what_was_heard_stays_known() -> None:
@@ -579,16 +643,18 @@ async def test_a_close_ends_a_send_that_waits() -> None:
 
 @pytest.mark.parametrize(("limit", "after"), [(7, 7.0), (None, None)])
 async def test_a_silent_peer_is_given_up(limit: float | None, after: float | None) -> None:
-    """A far end that sends nothing for too long is gone; each 16 frames renew its time."""
+    """A far end that sends nothing for too long is gone; each frame renews its time."""
     peer = StreamPeer()
     found: list[float | None] = []
 
     async def handler(session: StreamSession) -> None:
-        await anyio.sleep(5)
-        peer.say(*[b"\0\0"] * 16)
+        for _ in range(3):
+            await anyio.sleep(5)
+            peer.say(b"\0\0")
+        await settle()
         last = anyio.current_time()
         with anyio.move_on_after(1_000):
-            await session.over.wait()
+            await session.wait_closed()
         found.append(anyio.current_time() - last if session.closed else None)
 
     streams = await talk(handler, peer, idle_timeout=limit)
@@ -814,6 +880,40 @@ async def test_a_recording_of_a_stream_that_closes_meanwhile_is_empty(
     assert (tmp_path / "call.wav").stat().st_size < 44 + 4 * 8_000 * 1.1
 
 
+async def test_a_recording_may_begin_within_a_sample(tmp_path: Any) -> None:
+    """Frames of any size are recorded as samples, also when half a sample came before."""
+    peer = StreamPeer(b"\1")
+
+    async def handler(session: StreamSession) -> None:
+        await settle()
+        async with session.record(tmp_path / "call.wav"):
+            await anyio.sleep(1)
+            for _ in range(1_000):
+                peer.say(b"\2", b"\1")
+            await settle()
+
+    await talk(handler, peer)
+
+    audio = (tmp_path / "call.wav").read_bytes()[44:]
+    assert {audio[at : at + 2] for at in range(0, len(audio), 4)} == {b"\0\0", b"\1\2"}
+
+
+@pytest.mark.parametrize("path", ["a\0.wav", "", None, 5, b"call.wav", "/dev/null/call.wav"])
+async def test_a_recording_needs_the_path_of_a_file(path: Any) -> None:
+    """What no file can be named is refused as what cannot be made is."""
+    found: list[Exception] = []
+
+    async def handler(session: StreamSession) -> None:
+        with pytest.raises(ConfigurationError) as caught:
+            async with session.record(path):
+                pass
+        found.append(caught.value)
+
+    await talk(handler, StreamPeer())
+
+    assert len(found) == 1
+
+
 async def test_both_sides_are_recorded(tmp_path: Any) -> None:
     """A recording has what was heard of both sides: what a break undid is not in it."""
     peer = StreamPeer()
@@ -830,7 +930,7 @@ async def test_both_sides_are_recorded(tmp_path: Any) -> None:
             await session.interrupt()
             await anyio.sleep(1)
             peer.leave()
-            await session.over.wait()
+            await session.wait_closed()
             await anyio.sleep(1)
             found.append(recording.complete)
 

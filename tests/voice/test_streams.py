@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import pickle
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from stream_peer import SECRET, URL, StreamPeer, path_for, silence, streams_for, talk
+from stream_peer import (
+    SECRET,
+    URL,
+    StreamPeer,
+    path_for,
+    settle,
+    silence,
+    streams_for,
+    talk,
+)
 
 from telecmi_async import ConfigurationError, InvalidCall, StreamClosed
 from telecmi_async.events import InboundRequest, parse_event
 from telecmi_async.events.reference import new_reference
-from telecmi_async.voice import Admission, StreamCounts, Streams
-
-if TYPE_CHECKING:
-    from telecmi_async.voice import StreamSession
+from telecmi_async.voice import Admission, StreamCounts, Streams, StreamSession
 
 pytestmark = pytest.mark.anyio
 
-REFERENCE = "tcm_" + "a2" * 13
+REFERENCE, OTHER = "tcm_" + "a2" * 13, "tcm_" + "b3" * 13
 LEG = "c1a2b3c4-0000-4000-8000-00000000abcd"
 INBOUND = parse_event(
     {"action": "inbound", "cmiuuid": LEG, "from": "19170000001", "to": "19170000000"}
@@ -61,7 +68,8 @@ async def test_a_genuine_address_is_admitted_wherever_it_is_mounted(path: str) -
 
     admission = streams.admit(path.format(signed))
 
-    assert admission == Admission(REFERENCE, 16_000 if "16000" in path else 8_000)
+    rate, query = (16_000, {"x": "1"}) if "?" in path else (8_000, {})
+    assert admission == Admission(REFERENCE, rate, query=query)
     assert streams.counts == StreamCounts()
 
 
@@ -88,6 +96,7 @@ def changes() -> list[str]:
         f"/talk/8000/tcm_{'b' * 26}.{signed[-26:]}", f"/talk/8000/{signed}/{'a' * 60}",
         f"/talk/8000/{signed}\n", f"/talk/8000/x/{signed}", f"?/8000/{signed}",
         f"/talk/8000/{signed}/x/y", f"/{'a' * 3_000}/8000/{signed}", "/talk/8000/tcm_call",
+        f"/talk/8000/{signed}?{'a' * 9_000}",
     ]  # fmt: skip
 
 
@@ -98,6 +107,20 @@ async def test_anything_else_is_forged(path: str) -> None:
 
     assert streams.admit(path) is None
     assert streams.counts == StreamCounts(forged=1)
+
+
+async def test_a_placeholder_in_an_address_is_explained_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """An inbound call that is answered with `Streams.flow` has no address of its own."""
+    streams = streams_for(listen)
+
+    for _ in range(3):
+        assert streams.admit(path_of(streams.flow())) is None
+
+    (record,) = caplog.records
+    assert "streams.answer(event)" in record.getMessage()
+    assert streams.counts == StreamCounts(forged=3)
 
 
 @given(path=st.text(max_size=200))
@@ -131,6 +154,18 @@ async def test_an_inbound_call_has_an_address_of_its_own() -> None:
     assert len({each and each.reference for each in admitted}) == 2
     assert LEG not in repr((first, admitted)) + path_of(first)
     assert path_of(first).split("/")[-2].split(".")[1] not in repr(first)
+
+
+@pytest.mark.parametrize("size", [1, 300, 400, 10_000])
+async def test_an_inbound_call_with_any_id_is_admitted(size: int) -> None:
+    """An id that is too long for an address is left out of it."""
+    streams = streams_for(listen)
+    event = parse_event({"action": "inbound", "cmiuuid": "x" * size, "from": "1", "to": "2"})
+
+    admission = streams.admit(path_of(streams.answer(event)))
+
+    assert admission is not None
+    assert admission.cmiuuid == ("x" * size if size < 400 else None)
 
 
 async def test_the_parts_of_two_addresses_do_not_mix() -> None:
@@ -209,6 +244,13 @@ def test_a_flow_is_the_same_for_all_calls() -> None:
     assert len(streams.flow() + streams.flow()) == 2
 
 
+def test_the_address_of_a_web_application_will_do() -> None:
+    """An https address is that of the WebSocket, so that one setting serves webhooks as well."""
+    assert Streams("https://voice.example.com/talk").flow() == Streams(URL).flow()
+    (stream,) = Streams("http://127.0.0.1:8000").flow().dump()
+    assert str(stream["ws_url"]).startswith("ws://127.0.0.1:8000/8000/")
+
+
 @pytest.mark.parametrize(
     "options", [{"rate": 24_000}, {"rate": "8000"}, {"listen_mode": "calle"}]
 )
@@ -221,7 +263,7 @@ def test_a_flow_that_cannot_be_streamed_is_refused(options: Any) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        {"url": "https://voice.example.com"},
+        {"url": "ftp://voice.example.com"},
         {"url": "voice.example.com"},
         {"url": None},
         {"url": URL + "?a=1"},
@@ -454,7 +496,7 @@ async def test_the_slot_is_free_while_a_handler_finishes() -> None:
 
     @streams.on_stream
     async def work(session: StreamSession) -> None:
-        await session.over.wait()
+        await session.wait_closed()
         await anyio.sleep(0.1)
         assert streams.admit(path_for(streams)) is not None
 
@@ -529,6 +571,29 @@ async def test_a_handler_that_closes_its_streams_does_not_wait_for_itself() -> N
     assert streams.counts == StreamCounts(connected=1)
 
 
+async def test_handlers_that_close_their_streams_do_not_wait_for_each_other() -> None:
+    """Two bots may end the program at once, also in tasks of their own."""
+    streams = streams_for()
+
+    @streams.on_stream
+    async def handler(session: StreamSession) -> None:
+        await anyio.sleep(1)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(streams.aclose)
+        await session.play(silence(0.1))
+
+    with anyio.fail_after(2):
+        async with anyio.create_task_group() as tasks:
+            for _ in range(2):
+                admission = streams.admit(path_for(streams))
+                assert admission is not None
+                tasks.start_soon(streams.serve, admission, StreamPeer())
+            await settle()
+            await streams.aclose()
+
+    assert streams.counts == StreamCounts(connected=2)
+
+
 async def test_streams_open_again() -> None:
     """After a close, ``async with`` admits connections anew."""
     streams = streams_for(listen)
@@ -536,6 +601,28 @@ async def test_streams_open_again() -> None:
 
     async with streams:
         assert streams.admit(path_for(streams)) is not None
+
+
+@pytest.mark.parametrize(("second", "most"), [(REFERENCE, 2), (REFERENCE, 1), (OTHER, 1)])
+def test_an_event_loop_that_was_closed_keeps_no_place(second: str, most: int) -> None:
+    """A program that ended in a call, and goes on in a new event loop, serves any call there."""
+    streams = streams_for(listen, max_sessions=most)
+    sessions: list[StreamSession] = []
+
+    async def enter(reference: str) -> None:
+        admission = streams.admit(path_for(streams, reference))
+        assert admission is not None
+        limits = streams._limits
+        sessions.append(
+            StreamSession(admission, StreamPeer(), call=None, inbound=None, limits=limits)
+        )
+        streams._reception.enter(sessions[-1])
+
+    for reference in (REFERENCE, second):
+        asyncio.run(enter(reference))
+
+    assert streams.counts.connected == 2
+    assert not sessions[0].closed  # what belongs to another loop is not touched
 
 
 async def test_many_sessions_do_not_mix() -> None:

@@ -260,7 +260,7 @@ async def test_a_peer_that_never_stops_fills_no_memory() -> None:
     @streams.on_stream
     async def talk(session: StreamSession) -> None:
         sessions.append(session)
-        await session.over.wait()
+        await session.wait_closed()
 
     async with serve_streams(streams, host="127.0.0.1", port=0) as port:
         async with calling(streams, port) as flood:
@@ -347,11 +347,16 @@ async def test_a_peer_that_answers_no_ping_is_closed(monkeypatch: pytest.MonkeyP
     assert ended == [[]]
 
 
-async def test_a_handshake_has_a_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A peer that connects and asks for nothing is closed."""
+@pytest.mark.parametrize("tls", [False, True])
+async def test_a_handshake_has_a_time_limit(
+    monkeypatch: pytest.MonkeyPatch,
+    tls: bool,
+) -> None:
+    """A peer that connects and asks for nothing, not even TLS, is closed."""
     monkeypatch.setattr(websockets_server, "_HANDSHAKE", 0.02)
+    ssl = tls_contexts()[0] if tls else None
 
-    async with serve_streams(streams_for(), host="127.0.0.1", port=0) as port:
+    async with serve_streams(streams_for(), host="127.0.0.1", port=0, ssl=ssl) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         with anyio.fail_after(5):
             assert await read_to_the_end(reader) == b""
@@ -365,7 +370,7 @@ async def test_connections_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None
 
     @streams.on_stream
     async def talk(session: StreamSession) -> None:
-        await session.over.wait()
+        await session.wait_closed()
 
     async with serve_streams(streams, host="127.0.0.1", port=0) as port:
         async with calling(streams, port):

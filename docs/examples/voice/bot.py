@@ -15,7 +15,7 @@ from telecmi_async.voice import Streams, StreamSession
 
 GREETING, GOODBYE = (Path(name).read_bytes() for name in ("greeting.wav", "goodbye.wav"))
 receiver = Receiver(os.environ["TELECMI_WEBHOOK_TOKEN"])
-streams = Streams(os.environ["STREAMS_URL"])  # such as wss://voice.example.com/talk
+streams = Streams(os.environ["PUBLIC_URL"] + "/talk")  # of https://voice.example.com
 service = CallService.from_env(events=receiver, streams=streams)
 
 

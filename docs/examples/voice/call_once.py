@@ -11,7 +11,7 @@ from telecmi_async import CallService, CdrPoller
 from telecmi_async.voice import Streams, StreamSession, serve_streams
 
 MESSAGE = Path("message.wav").read_bytes()
-streams = Streams(os.environ["STREAMS_URL"])  # such as wss://voice.example.com
+streams = Streams(os.environ["PUBLIC_URL"])  # such as https://voice.example.com
 
 
 @streams.on_stream

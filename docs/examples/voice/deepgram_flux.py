@@ -22,7 +22,7 @@ PUBLIC_URL = os.environ.get("PUBLIC_URL", "http://127.0.0.1:8000")
 SECRET = os.environ["TELECMI_SECRET"]
 
 receiver = Receiver(os.environ["TELECMI_WEBHOOK_TOKEN"], secret=SECRET)
-streams = Streams(PUBLIC_URL.replace("http", "ws", 1) + "/talk", secret=SECRET)
+streams = Streams(f"{PUBLIC_URL}/talk", secret=SECRET)
 
 
 @receiver.on_inbound
@@ -51,15 +51,15 @@ async def talk(session: StreamSession) -> None:
         listening = tasks.create_task(listen(session, ears))
         speaking = tasks.create_task(speak(session, "Bicycle shop, hello!", history))
         async for message in ears:
-            match json.loads(message):
-                case {"event": "StartOfTurn"}:
-                    speaking.cancel()
-                    heard = await session.interrupt()
-                    if heard.interrupted:
-                        history.append(f"(you were interrupted after {heard.seconds:.1f} s)")
-                case {"event": "EndOfTurn", "transcript": text}:
-                    history.append(f"caller: {text}")
-                    speaking = tasks.create_task(reply(session, history))
+            turn = json.loads(message)
+            if turn.get("event") == "StartOfTurn":
+                speaking.cancel()
+                heard = await session.interrupt()
+                if heard.interrupted:
+                    history.append(f"(you were interrupted after {heard.seconds:.1f} s)")
+            elif turn.get("event") == "EndOfTurn":
+                history.append(f"caller: {turn['transcript']}")
+                speaking = tasks.create_task(reply(session, history))
         listening.cancel()
 
 

@@ -18,7 +18,7 @@ from telecmi_async.voice import Streams, StreamSession
 SECRET = os.environ["TELECMI_SECRET"]
 SOUNDS = {path.stem: path.read_bytes() for path in Path("sounds").glob("*.wav")}
 receiver = Receiver(os.environ["TELECMI_WEBHOOK_TOKEN"], secret=SECRET)
-streams = Streams(os.environ["STREAMS_URL"], secret=SECRET)  # wss://voice.example.com/talk
+streams = Streams(os.environ["PUBLIC_URL"] + "/talk", secret=SECRET)
 app = Starlette(routes=[Mount("/telecmi", receiver.asgi), Mount("/talk", streams.asgi)])
 
 
@@ -47,7 +47,7 @@ async def ask(session: StreamSession, question: bytes) -> float:
 
 @streams.on_stream
 async def talk(session: StreamSession) -> None:
-    """Talk in one call: whoever says more than a word or two is connected to a person."""
+    """Talk in one call: callers who say more than a word or two are connected to a person."""
     async with session.record(f"{session.reference}.wav"):
         has_question = await ask(session, SOUNDS["question"]) > 2
         await session.play(SOUNDS["wait" if has_question else "goodbye"])
@@ -55,5 +55,3 @@ async def talk(session: StreamSession) -> None:
         await session.hang_up()
         return
     await session.transfer(19170000002)
-    async for _ in session:  # until TeleCMI ends the stream
-        pass

@@ -30,7 +30,7 @@ PUBLIC_URL = os.environ.get("PUBLIC_URL", "http://127.0.0.1:8000")
 SECRET = os.environ["TELECMI_SECRET"]
 
 receiver = Receiver(os.environ["TELECMI_WEBHOOK_TOKEN"], secret=SECRET)
-streams = Streams(PUBLIC_URL.replace("http", "ws", 1) + "/talk", secret=SECRET)
+streams = Streams(f"{PUBLIC_URL}/talk", secret=SECRET)
 
 
 @receiver.on_inbound

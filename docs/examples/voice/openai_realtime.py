@@ -33,7 +33,7 @@ PUBLIC_URL = os.environ.get("PUBLIC_URL", "http://127.0.0.1:8000")
 SECRET = os.environ["TELECMI_SECRET"]
 
 receiver = Receiver(os.environ["TELECMI_WEBHOOK_TOKEN"], secret=SECRET)
-streams = Streams(PUBLIC_URL.replace("http", "ws", 1) + "/talk", secret=SECRET)
+streams = Streams(f"{PUBLIC_URL}/talk", secret=SECRET)
 
 
 @receiver.on_inbound
@@ -78,18 +78,18 @@ async def speak(
     item, audio = "", asyncio.Queue[bytes]()
     async for message in engine:
         event = json.loads(message)
-        match event["type"]:
-            case "response.output_audio.delta":
-                if event["item_id"] != item:
-                    item, audio = event["item_id"], asyncio.Queue()
-                    tasks.create_task(play(session, engine, item, audio))
-                audio.put_nowait(b64decode(event["delta"]))
-            case "response.output_audio.done":
-                audio.put_nowait(b"")
-            case "input_audio_buffer.speech_started":
-                await session.interrupt()
-            case "error":  # most errors do not end the session
-                print("OpenAI:", event["error"]["message"])
+        kind = event["type"]
+        if kind == "response.output_audio.delta":
+            if event["item_id"] != item:
+                item, audio = event["item_id"], asyncio.Queue[bytes]()
+                tasks.create_task(play(session, engine, item, audio))
+            audio.put_nowait(b64decode(event["delta"]))
+        elif kind == "response.output_audio.done":
+            audio.put_nowait(b"")
+        elif kind == "input_audio_buffer.speech_started":
+            await session.interrupt()
+        elif kind == "error":  # most errors do not end the session
+            print("OpenAI:", event["error"]["message"])
 
 
 async def play(

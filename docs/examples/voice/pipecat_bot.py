@@ -28,7 +28,7 @@ PUBLIC_URL = os.environ.get("PUBLIC_URL", "http://127.0.0.1:8000")
 SECRET = os.environ["TELECMI_SECRET"]
 
 receiver = Receiver(os.environ["TELECMI_WEBHOOK_TOKEN"], secret=SECRET)
-streams = Streams(PUBLIC_URL.replace("http", "ws", 1) + "/talk", secret=SECRET)
+streams = Streams(f"{PUBLIC_URL}/talk", secret=SECRET)
 app = FastAPI()
 app.mount("/telecmi", receiver.asgi)
 
@@ -61,14 +61,14 @@ async def talk(websocket: WebSocket) -> None:
     stages = [transport.input(), memory.user(), engine, transport.output(), memory.assistant()]
     worker = PipelineWorker(Pipeline(stages))
 
-    @transport.event_handler("on_client_connected")
     async def greet(*_: object) -> None:
         await worker.queue_frame(LLMRunFrame())
 
-    @transport.event_handler("on_client_disconnected")
     async def end(*_: object) -> None:
         await worker.cancel()
 
+    transport.add_event_handler("on_client_connected", greet)  # pyright: ignore[reportUnknownMemberType]
+    transport.add_event_handler("on_client_disconnected", end)  # pyright: ignore[reportUnknownMemberType]
     runner = WorkerRunner(handle_sigint=False)
     await runner.add_workers(worker)
     await runner.run()

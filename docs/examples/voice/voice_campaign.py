@@ -16,7 +16,7 @@ from telecmi_async.voice import Streams, StreamSession
 
 MESSAGE = Path("message.wav").read_bytes()
 receiver = Receiver(os.environ["TELECMI_WEBHOOK_TOKEN"])
-streams = Streams(os.environ["STREAMS_URL"])  # such as wss://voice.example.com/talk
+streams = Streams(os.environ["PUBLIC_URL"] + "/talk")  # of https://voice.example.com
 app = Starlette(routes=[Mount("/telecmi", receiver.asgi), Mount("/talk", streams.asgi)])
 SETTINGS = CampaignSettings(
     flow=[*streams.flow(), Hangup()], pace=Pace(calls_per_second=1, max_live_calls=20)

@@ -1,4 +1,4 @@
-"""``telecmi-async demo``: a campaign, or a voice bot's call, on this machine."""
+"""``telecmi-async demo``: a campaign, or a voice bot's calls, on this machine."""
 
 from __future__ import annotations
 
@@ -48,14 +48,16 @@ def demo_voice(
     as_json: JsonFlag = False,
     terminal: Here,
 ) -> int:
-    """Let a voice bot and a simulated callee talk on this machine.
+    """Let a voice bot talk to simulated people on this machine.
 
-    The bot greets, is interrupted, answers, says goodbye and hangs up; what it estimates is
-    compared with what the callee heard. It makes sounds instead of words, so that it needs no AI.
-    No phone rings. The exit code is 1 if anything happened that should not.
+    It calls someone, is interrupted, answers, says goodbye and hangs up. Then someone calls it and
+    asks for a person, and it transfers the call to a colleague. What it estimates is compared
+    with what was heard. It makes sounds instead of words, so that it needs no AI. No phone rings.
+    The exit code is 1 if anything happened that should not.
 
     Args:
-        out: Write the call's audio as a stereo WAV file. No file is overwritten.
+        out: Write the audio of both calls, one after the other, as a stereo WAV file. No file is
+            overwritten.
     """
     from telecmi_async.cli.voice_demo import play_voice_demo
 

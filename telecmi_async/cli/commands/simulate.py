@@ -8,13 +8,14 @@ from collections import Counter
 from datetime import UTC, datetime
 from functools import partial
 from http import HTTPStatus
+from importlib import import_module
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Final
 
 from telecmi_async._internal.messages import mask, mask_in
 from telecmi_async._internal.telecmi import MAKE_CALL_PATHS
 from telecmi_async._internal.validators import environment_variable
-from telecmi_async.cli.exits import Exit
+from telecmi_async.cli.exits import Exit, Stop, missing_extra
 from telecmi_async.cli.options import (
     LOCALHOST,
     PORT,
@@ -48,6 +49,7 @@ _CALLER_ID: Final = 19170000000  # any number will do here
     "simulate",
     "simulate",
     "simulate --errors-502 0.05 --cps 5",
+    "simulate --dial-streams --says question.wav --says thanks.wav",
 )
 def simulate(
     *,
@@ -60,6 +62,11 @@ def simulate(
     answered: Annotated[float, value("SHARE", converter=number(float, 0, 1))] = 1.0,
     error_share: ErrorShare = 0.0,
     seed: Seed = 1,
+    dial_streams: bool = False,
+    says: Annotated[tuple[str, ...], value("FILE")] = (),
+    talks_over_after: Annotated[
+        float | None, value("SECONDS", converter=number(float, 0, above=True))
+    ] = None,
     reveal: bool = False,
     as_json: JsonFlag = False,
     terminal: Here,
@@ -78,11 +85,17 @@ def simulate(
             given.
         speed: How fast time passes in calls: with 60, a minute takes a second.
         answered: The share of the people called who answer, from 0 to 1.
+        dial_streams: Connect calls that a flow streams to its ws_url, such as your voice bot on
+            this machine; needs the extra voice.
+        says: A WAV file that those who answer say to a voice bot; several are said in turn.
+        talks_over_after: How many seconds after the bot's first sound they say the first of them,
+            also while it speaks.
         reveal: Show numbers in full, here and on its page: no phone is called, but they may be
             real.
     """
-    from telecmi_async.simulator import Simulator
+    from telecmi_async.simulator import Callee, Simulator
 
+    _check_streams(says, talks_over_after, dials=dial_streams)
     simulator = Simulator(
         seed=seed,
         latency=latency,
@@ -93,8 +106,23 @@ def simulate(
         answered_share=answered,
         starts_at=datetime.now(UTC),
         reveal=reveal,
+        streams="dial" if dial_streams else None,
+        callee=Callee(says=says, talks_over_after=talks_over_after),
     )
     return _run(terminal, simulator, host=host, port=port, as_json=as_json)
+
+
+def _check_streams(says: tuple[str, ...], talks_over: float | None, *, dials: bool) -> None:
+    """Refuse options that would do nothing, and dialling without its extra."""
+    if says and not dials:
+        raise Stop(Exit.USAGE, "--says needs --dial-streams")
+    if talks_over is not None and not says:
+        raise Stop(Exit.USAGE, "--talks-over-after needs --says")
+    if dials:
+        try:
+            import_module("websockets")
+        except ModuleNotFoundError as error:
+            raise missing_extra("--dial-streams", "voice", error.name) from None
 
 
 def _run(

@@ -13,8 +13,7 @@ from urllib.parse import unquote
 from weakref import WeakValueDictionary
 
 from telecmi_async._internal.seams import check_instance
-from telecmi_async._internal.secrets import HIDDEN
-from telecmi_async._internal.telecmi import REFERENCE_PREFIX
+from telecmi_async._internal.secrets import HIDDEN, without_codes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -27,8 +26,6 @@ WEB_LOGS: Final = (
     "websockets.server",
 )  # fmt: skip
 
-# A call's reference with its code, as in the addresses of streams.
-_SIGNED: Final = re.compile(rf"({REFERENCE_PREFIX}[a-z2-7]{{26}}(?:\.|%2[Ee]))[a-z2-7]{{26}}")
 # A word of a token's letters, some of which may be percent-encoded, even several times.
 _WORD: Final = re.compile(r"[A-Za-z0-9_~%-]{22,}")
 _ENCODED: Final = "%"
@@ -58,9 +55,7 @@ def hide(tokens: Sequence[str]) -> list[HiddenToken]:
 
 def without_tokens(text: str) -> str:
     """Return a text without this process's tokens, however spelt, and without codes of calls."""
-    if REFERENCE_PREFIX in text:
-        text = _SIGNED.sub(rf"\1{HIDDEN}", text)
-    return _WORD.sub(_without_token, text)
+    return _WORD.sub(_without_token, without_codes(text))
 
 
 def _without_token(found: re.Match[str]) -> str:

@@ -133,7 +133,8 @@ class Conversation:
             self._dry = None
             self._played += len(heard)
         # A frame that is not full is the last one before the queue is dry.
-        if len(heard) < self.frame_bytes and self._dry is None and self._played:
+        # After a break it is not dry, but empty, until something is heard again.
+        if len(heard) < self.frame_bytes and self._dry is None and not self.bot.is_cut:
             self._dry = frame + bool(heard)
         if spoke:
             self.bot.heard(frame)

@@ -50,14 +50,14 @@ class FarEnd:
             self._ignore("no JSON")
             return
         if isinstance(found, list):
-            self._take_array(found)
+            self._take_array(cast("list[object]", found))
         elif not isinstance(found, dict):
             self._ignore("neither an object nor an array")
-        elif "action" in found:
-            self._obey(cast("object", found["action"]))
-        elif found.get("type") == "streamAudio":
+        elif "action" in (fields := cast("dict[str, object]", found)):
+            self._obey(fields["action"])
+        elif fields.get("type") == "streamAudio":
             try:
-                self._queue_clip(found.get("data"))
+                self._queue_clip(fields.get("data"))
             except ValueError as error:
                 self._ignore(f"a clip: {error}")
         else:
@@ -119,10 +119,10 @@ class FarEnd:
         if len(pcm) % 2:
             self._ignore("half a sample at the end of a clip")
             pcm = pcm[:-1]
-        pcm = convert_rate(pcm, rate, self._conversation.rate)
-        if len(self._queue) + len(pcm) > _LONGEST_QUEUE * 2 * self._conversation.rate:
+        queued = len(self._queue) / 2 / self._conversation.rate
+        if queued + len(pcm) / 2 / rate > _LONGEST_QUEUE:
             raise ValueError("ten minutes are queued already")
-        self._queue += pcm
+        self._queue += convert_rate(pcm, rate, self._conversation.rate)
 
     def _ignore(self, what: str) -> None:
         self._conversation.note("ignored", what)

@@ -69,14 +69,15 @@ class StreamLine:
     _far_end: FarEnd = field(init=False)
     _faults: FaultyLine = field(init=False)
     # The connections: one, unless there is a fault.
-    _links: list[tuple[FarSocket, Arrivals]] = field(init=False, factory=list)
-    _unsent: list[bytes | str] = field(init=False, factory=list)
+    _links: list[tuple[FarSocket, Arrivals]] = field(init=False)
+    _unsent: list[bytes | str] = field(init=False)
     _busy: bool = field(init=False, default=False)
-    _changes: deque[tuple[float, bool]] = field(init=False, factory=deque)
+    _changes: deque[tuple[float, bool]] = field(init=False)
     _leave_at: float = field(init=False, default=math.inf)
     _left_for: str = field(init=False, default="")
 
     def __attrs_post_init__(self) -> None:
+        self._links, self._unsent, self._changes = [], [], deque()
         self._far_end = FarEnd(self.heard)
         self._faults = FaultyLine(self.callee.line_faults, self.seed)
 

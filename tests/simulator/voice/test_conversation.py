@@ -199,6 +199,24 @@ async def test_a_break_leaves_no_gap() -> None:
     assert spoken(heard, "bot") == [(0.02, 0.12), (0.22, 0.32)]
 
 
+async def test_a_pause_after_a_break_is_no_gap() -> None:
+    """A bot that was interrupted may think for a moment."""
+
+    async def talk(socket: BotSocket) -> None:
+        await socket.say(clip(sound(1)))
+        await anyio.sleep(0.2)
+        await socket.say(BREAK)
+        await anyio.sleep(0.5)
+        await socket.say(clip(sound(0.1)))
+        await anyio.sleep(0.2)
+        await socket.close()
+
+    heard = await talked(talk)
+
+    assert heard.gaps == ()
+    assert spoken(heard, "bot") == [(0.02, 0.22), (0.72, 0.82)]
+
+
 async def test_silence_of_a_bot_is_no_speech() -> None:
     """A bot that sends silence lets the callee speak, and its silence counts as played."""
 

@@ -126,6 +126,8 @@ def data(**changes: object) -> str:
         (data(sampleRate="8000"), "a clip: sampleRate is neither 8000 nor 16000"),
         (clip(b"RIFFnonsense", kind="wav"), "a clip: it is no WAV file"),
         (clip(b"", kind="wav"), "a clip: it is no WAV file"),
+        (clip(b"RIFF\x14\0\0\0WAVELIST\xff\0\0\0", kind="wav"), "a clip: it is no WAV file"),
+        (clip(wav(b"12" * 700, rate=1), kind="wav"), "a clip: ten minutes are queued already"),
         (clip(wav(b"123", width=3), kind="wav"), "a clip: its samples have 24 bits, not 16"),
         (clip(bytes(16_000 * 600 + 2)), "a clip: ten minutes are queued already"),
     ],
