@@ -9,6 +9,7 @@ TeleCMI gets it, so the query is the caller's own as well.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import Counter, OrderedDict
 from typing import TYPE_CHECKING, Final
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from telecmi_async.calls.streamed_calls import StreamedCalls
     from telecmi_async.events import Event
     from telecmi_async.voice.session import StreamSession
+
+logger = logging.getLogger("telecmi_async")
 
 _ADDRESS: Final = re.compile(
     rf"/(?P<rate>8000|16000)/(?P<signed>{REFERENCE_PATTERN})(?:/(?P<sealed>[\w-]{{1,600}}))?/?\Z",
@@ -71,6 +74,7 @@ class Reception:
         self.sessions: dict[str, StreamSession] = {}
         self._calls = calls
         self._max_sessions = max_sessions
+        self._warned = False
         self._connections: OrderedDict[str, int] = OrderedDict()
         self._inbound: OrderedDict[str, Event] = OrderedDict()
 
@@ -114,6 +118,7 @@ class Reception:
             return None
         account = self._calls.account_of(found["signed"])
         if account is None:
+            self._report_wrong_code()
             return None
         reference, cmiuuid = found[3], None
         if (sealed := found["sealed"]) is not None:
@@ -122,6 +127,18 @@ class Reception:
                 return None
         values = dict(parse_qsl(query, keep_blank_values=True))
         return Admission(reference, int(found["rate"]), cmiuuid, values)
+
+    def _report_wrong_code(self) -> None:
+        """Log the first address with a wrong code: anyone can send more."""
+        if not self._warned:
+            self._warned = True
+            logger.warning(
+                "a stream is refused: %s",
+                "its address was signed with another secret"
+                if self._calls.knows_an_account
+                else "the streams know no secret: CallService(…, streams=streams), or "
+                "Streams(url, secret=…) in a process that places no calls",
+            )
 
     def may_enter(self, admission: Admission) -> bool:
         """Return whether there is room for a connection."""

@@ -119,6 +119,25 @@ async def test_without_a_secret_nothing_is_admitted_or_answered() -> None:
         streams.answer(INBOUND)
 
 
+@pytest.mark.parametrize(
+    ("secret", "reason"),
+    [(None, "know no secret: CallService"), ("another-secret", "signed with another secret")],
+)
+async def test_the_first_wrong_code_is_logged(
+    secret: str | None, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A warning says once why a call is not streamed; the address is not in it."""
+    streams = Streams(URL, secret=secret)
+    path = path_for(streams_for())
+
+    assert [streams.admit(each) for each in ("/forged", path, path)] == [None, None, None]
+
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert reason in record.getMessage()
+    assert path.split("/")[-1] not in caplog.text
+
+
 async def test_an_inbound_call_has_an_address_of_its_own() -> None:
     """The flow of `answer` leads to a session that knows the call, and the address hides it."""
     streams = streams_for(listen)
