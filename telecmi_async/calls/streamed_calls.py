@@ -37,6 +37,11 @@ class StreamedCalls:
         self._accounts.pop(references, None)
         self._accounts[references] = None
 
+    @property
+    def knows_an_account(self) -> bool:
+        """Whether the secret of any account is known here."""
+        return bool(self._accounts)
+
     def expect(self, call: Call) -> None:
         """Know a call for as long as something else does."""
         self._calls[call.reference] = call

@@ -60,7 +60,8 @@ class Callee:
         ending: Whether they answer: ``"answered"``, ``"missed"``, ``"busy"`` or ``"failed"``.
         digits: The keys they press when asked, a text for each time; ``""`` for none. Not in
             the repr.
-        ring: Seconds until they answer, or give up; ``None`` for the simulator's ``ring``.
+        ring: Seconds until they answer, or are busy; ``None`` for the simulator's ``ring``. A call
+            that is missed rings for the full minute.
         talk: Seconds they stay on the line, once it comes to talking; ``None`` for the
             simulator's ``talk``.
         hangs_up_after: Seconds after the answer at which they hang up, in any step of the flow;

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable
+from os import PathLike
 from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
 from telecmi_async._internal.messages import shown
 from telecmi_async.errors import InvalidAudio
 from telecmi_async.voice.media import load_audio, media_kind
 from telecmi_async.voice.protocol import SAMPLE
-from telecmi_async.voice.resampling import Resampler
+from telecmi_async.voice.resampling import Resampler, check_rate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,9 +40,13 @@ class AudioSource:
         if not isinstance(
             cast("object", audio), bytes | bytearray | memoryview | AsyncIterable
         ):
+            named = isinstance(cast("object", audio), str | PathLike)
+            hint = "; of a file: Path(…).read_bytes()" if named else ""
             raise InvalidAudio(
-                f"audio must be bytes or an asynchronous iterable of bytes, not {shown(audio)}"
+                "audio must be bytes or an asynchronous iterable of bytes, not "
+                f"{shown(audio)}{hint}"
             )
+        check_rate("rate", rate)
         self._audio = audio
         self._rate, self._to = rate, to
         self._resampler = Resampler(rate, to)

@@ -38,6 +38,17 @@ _ADDRESS: Final = re.compile(
 )
 _LONGEST: Final = 2_000
 _LONGEST_QUERY: Final = 8_000
+# Why an address is refused that is not merely forged.
+_PLACEHOLDER_LEFT: Final = (
+    f"its address has {STREAM_PLACEHOLDER} in place of a call's reference, which "
+    "CallService(…, streams=streams) replaces; for an inbound call, answer with "
+    "streams.answer(event)"
+)
+_OTHER_ACCOUNT: Final = "its address was signed with another secret"
+_NO_ACCOUNT: Final = (
+    "the streams know no secret: CallService(…, streams=streams), or Streams(url, secret=…) in a "
+    "process that places no calls"
+)
 # How many connections a call may make, one after another.
 _CONNECTIONS: Final = 8
 # Of so many calls are connections counted, and inbound events kept.
@@ -80,7 +91,7 @@ class Reception:
         self._max_sessions = max_sessions
         self._connections: OrderedDict[str, int] = OrderedDict()
         self._inbound: OrderedDict[str, Event] = OrderedDict()
-        self._explained = False
+        self._explained: set[str] = set()
 
     def address_for(self, event: Event) -> str:
         """Return the end of the address, without rate, at which an event's call connects."""
@@ -104,17 +115,8 @@ class Reception:
         admission = self._read(path)
         if admission is None:
             self.counts["forged"] += 1
-            if (
-                path.partition("?")[0].endswith(f"/{STREAM_PLACEHOLDER}")
-                and not self._explained
-            ):
-                self._explained = True  # once, as anyone may ask for it
-                logger.error(
-                    "a stream is refused: its address has %s in place of a call's reference, "
-                    "which CallService replaces; for an inbound call, answer with "
-                    "streams.answer(event)",
-                    STREAM_PLACEHOLDER,
-                )
+            if path.partition("?")[0].endswith(f"/{STREAM_PLACEHOLDER}"):
+                self._explain(_PLACEHOLDER_LEFT)
         return admission
 
     def admit(self, path: str) -> Admission | None:
@@ -134,6 +136,7 @@ class Reception:
             return None
         account = self._calls.account_of(found["signed"])
         if account is None:
+            self._explain(_OTHER_ACCOUNT if self._calls.knows_an_account else _NO_ACCOUNT)
             return None
         reference, cmiuuid, signed = found[3], None, found["signed"]
         if (sealed := found["sealed"]) is not None:
@@ -143,6 +146,12 @@ class Reception:
             signed += f"/{sealed}"
         values = dict(parse_qsl(query, keep_blank_values=True))
         return Admission(reference, int(found["rate"]), cmiuuid, values, signed)
+
+    def _explain(self, why: str) -> None:
+        """Log why an address is refused, each reason once: anyone can send such addresses."""
+        if why not in self._explained:
+            self._explained.add(why)
+            logger.warning("a stream is refused: %s", why)
 
     def may_enter(self, admission: Admission) -> bool:
         """Return whether there is room for a connection."""

@@ -19,6 +19,19 @@ HIGHEST_RATE: Final = 192_000
 _STEP: Final = 1 << 16
 
 
+def check_rate(name: str, rate: int) -> None:
+    """Require a sample rate.
+
+    Raises:
+        ConfigurationError: It is none.
+    """
+    if not is_whole(rate, LOWEST_RATE) or rate > HIGHEST_RATE:
+        raise ConfigurationError(
+            f"{name} must be a whole number from {LOWEST_RATE} to {HIGHEST_RATE}, "
+            f"not {shown(rate)}"
+        )
+
+
 class Resampler:
     """Resamples mono s16le audio that comes in chunks.
 
@@ -47,11 +60,7 @@ class Resampler:
 
     def __init__(self, from_rate: int, to_rate: int) -> None:
         for name, rate in (("from_rate", from_rate), ("to_rate", to_rate)):
-            if not is_whole(rate, LOWEST_RATE) or rate > HIGHEST_RATE:
-                raise ConfigurationError(
-                    f"{name} must be a whole number from {LOWEST_RATE} to {HIGHEST_RATE}, "
-                    f"not {shown(rate)}"
-                )
+            check_rate(name, rate)
         self.from_rate, self.to_rate = from_rate, to_rate
         self._half = b""
         self._numpy: Any = None

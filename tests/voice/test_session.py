@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -206,6 +207,38 @@ async def test_what_is_no_audio_is_refused(audio: Any) -> None:
 
     assert streams.counts.failed == 0
     assert peer.messages == [0.1]
+
+
+@pytest.mark.parametrize(
+    ("audio", "hinted"), [("hello.wav", True), (Path("hello.wav"), True), (None, False)]
+)
+async def test_the_name_of_a_file_is_refused_with_a_hint(audio: Any, hinted: bool) -> None:
+    """The error for a path says how to play the file."""
+    found: list[bool] = []
+
+    async def handler(session: StreamSession) -> None:
+        with pytest.raises(InvalidAudio, match="audio must be bytes") as refused:
+            await session.play(audio)
+        found.append("read_bytes" in str(refused.value))
+
+    await talk(handler, StreamPeer())
+
+    assert found == [hinted]
+
+
+@pytest.mark.parametrize("rate", [0, "24000", 24_000.5])
+async def test_a_wrong_rate_is_named_as_the_caller_wrote_it(rate: Any) -> None:
+    """The error names the argument of `play`."""
+    found: list[str] = []
+
+    async def handler(session: StreamSession) -> None:
+        with pytest.raises(ConfigurationError) as refused:
+            await session.play(silence(0.1), rate=rate)
+        found.append(str(refused.value))
+
+    await talk(handler, StreamPeer())
+
+    assert [text.split(" must")[0] for text in found] == ["rate"]
 
 
 async def test_an_iterator_is_heard_before_it_is_exhausted() -> None:

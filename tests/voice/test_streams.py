@@ -149,6 +149,25 @@ def test_values_that_no_address_can_have_are_refused(query: Any) -> None:
         streams_for().flow(query=query)
 
 
+@pytest.mark.parametrize(
+    ("secret", "reason"),
+    [(None, "know no secret: CallService"), ("another-secret", "signed with another secret")],
+)
+async def test_the_first_wrong_code_is_logged(
+    secret: str | None, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A warning says once why a call is not streamed; the address is not in it."""
+    streams = Streams(URL, secret=secret)
+    path = path_for(streams_for())
+
+    assert [streams.admit(each) for each in ("/forged", path, path)] == [None, None, None]
+
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert reason in record.getMessage()
+    assert path.split("/")[-1] not in caplog.text
+
+
 async def test_an_inbound_call_has_an_address_of_its_own() -> None:
     """The flow of `answer` leads to a session that knows the call, and the address hides it."""
     streams = streams_for(listen)
