@@ -29,6 +29,7 @@ from telecmi_async import (
     Bridge,
     CallRequest,
     CallService,
+    ConfigurationError,
     Hangup,
     Play,
     Pstn,
@@ -736,6 +737,13 @@ def test_the_log_of_a_group_names_what_is_in_it(caplog: pytest.LogCaptureFixture
     assert "raise error\nKeyError\nValueError" in caplog.text
     assert "ExceptionGroup\n" in caplog.text
     assert "cAnArY" not in caplog.text.replace('"cAnArY"', "")
+
+
+def test_the_log_says_what_is_set_up_wrongly(caplog: pytest.LogCaptureFixture) -> None:
+    """Errors of the package that quote no call keep their texts; numbers are masked."""
+    log_failure(ConfigurationError(f"install the extra voice, {TO}"), "a task failed")
+
+    assert "ConfigurationError: install the extra voice, •••••••0001" in caplog.text
 
 
 def test_every_error_class_can_be_shown() -> None:

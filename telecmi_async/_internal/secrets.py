@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar, cast
 
 from telecmi_async._internal.messages import mask, mask_in
 from telecmi_async._internal.telecmi import REFERENCE_PREFIX
+from telecmi_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -143,6 +144,8 @@ def _traceback_of(error: BaseException, redact: Redactor | None) -> str:
         with suppress(Exception):  # the redactor may be what failed
             return redact.traceback(error)
     text = "".join(traceback.format_tb(error.__traceback__)) + type(error).__name__
+    if isinstance(error, ConfigurationError):  # it quotes no call, and says what to do
+        return f"{text}: {mask_in(str(error))}"
     if not isinstance(error, BaseExceptionGroup):
         return text
     # What failed in a task group is in the errors that its own one holds.

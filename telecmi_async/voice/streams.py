@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Mapping
 from contextlib import suppress
@@ -157,11 +158,14 @@ class Streams:
         If it fails, the error is logged by its type and place, and the stream is closed.
 
         Raises:
-            ConfigurationError: There is one already.
+            ConfigurationError: It is no asynchronous function, or there is one already.
         """
         if self._handler is not None:
             raise ConfigurationError("there is an on_stream handler already")
-        self._handler = check_function("the on_stream handler", handler, "one session")
+        check_function("the on_stream handler", handler, "one session")
+        if inspect.isfunction(handler) and not inspect.iscoroutinefunction(handler):
+            raise ConfigurationError("the on_stream handler must be an async def")
+        self._handler = handler
         self._reception.ready = True
         return handler
 

@@ -315,13 +315,15 @@ def test_a_wrong_argument_is_named(arguments: Any) -> None:
 
 
 def test_there_is_one_handler() -> None:
-    """A second one, and what is no function, is refused."""
+    """A second one, and what is no asynchronous function, is refused."""
     streams = streams_for(listen)
 
     with pytest.raises(ConfigurationError, match="already"):
         streams.on_stream(listen)
     with pytest.raises(ConfigurationError, match="on_stream handler"):
         Streams(URL).on_stream(5)  # type: ignore[type-var]  # that is what is tested
+    with pytest.raises(ConfigurationError, match="async def"):
+        Streams(URL).on_stream(no_coroutine)  # type: ignore[type-var]  # that, too
 
 
 def test_streams_show_no_secret() -> None:
@@ -443,7 +445,7 @@ def no_coroutine(session: StreamSession) -> None:
     """Return nothing to await."""
 
 
-@pytest.mark.parametrize("handler", [fail, fail_in_a_group, no_coroutine])
+@pytest.mark.parametrize("handler", [fail, fail_in_a_group])
 async def test_a_handler_that_fails_is_logged_by_type_and_place(
     handler: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
