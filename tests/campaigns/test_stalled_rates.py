@@ -183,7 +183,7 @@ async def test_a_ledger_that_is_only_slow_costs_no_calls(
     kind: str, rate: float, least: float, spread: float
 ) -> None:
     """If commits take long, or now longer and now shorter, the whole rate is reached."""
-    seconds = 4.0 if rate < 100 else 1.8
+    seconds = 4.0 if rate < 100 else 2.4
     simulator, reached = await dial(kind, Disk(least=least, spread=spread), rate, seconds)
 
     assert simulator.busiest_second() <= rate + 1
