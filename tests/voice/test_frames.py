@@ -228,7 +228,7 @@ async def test_a_peer_that_never_reads_costs_little() -> None:
             for _ in range(100):
                 tasks.start_soon(session.play, endless())
 
-    with bounded(1):
+    with bounded(4):
         streams = await talk(handler, peer)
 
     assert streams.counts.stalled == 1
@@ -264,7 +264,7 @@ async def test_a_peer_that_never_stops_costs_little(frame: bytes | str) -> None:
             turns += 1
             await anyio.lowlevel.checkpoint()
 
-    with bounded(3):
+    with bounded(5):
         await talk(handler, peer)
 
     assert turns > FLOOD / 100

@@ -85,6 +85,11 @@ def frame(opcode: int, body: bytes) -> bytes:
     return struct.pack("!BB4s", 0x80 | opcode, 0x80 | len(body), bytes(4)) + body
 
 
+async def never(session: StreamSession) -> None:
+    """Fail the test."""
+    pytest.fail(f"a handler ran with {session}")
+
+
 async def test_a_call_is_served_both_ways() -> None:
     """A session gets what the peer sends, and the peer what it plays; then the call ends."""
     streams = streams_for()
@@ -136,7 +141,7 @@ async def test_a_session_ends_when_its_peer_goes() -> None:
 async def test_what_is_no_call_is_refused_before_it_is_opened() -> None:
     """A forged address gets HTTP 403, a plain request 426; no handler runs."""
     streams = streams_for()
-    streams.on_stream(lambda session: pytest.fail("a handler ran"))
+    streams.on_stream(never)
 
     async with serve_streams(streams, host="127.0.0.1", port=0) as port:
         for path in ("/", "/talk", path_for(streams)[:-1] + "=", path_for(streams) + "/x"):
@@ -190,7 +195,7 @@ async def test_a_failure_of_the_streams_is_logged_without_the_address(
 ) -> None:
     """An error that should not be is logged by its type, and ends one connection."""
     streams = streams_for()
-    streams.on_stream(lambda session: pytest.fail("a handler ran"))
+    streams.on_stream(never)
 
     async def fail(admission: Admission, _: object) -> None:
         raise ZeroDivisionError(admission.reference)
