@@ -68,6 +68,10 @@ def _is_stream_target(value: object) -> bool:
     return value in {None, "dial"} if isinstance(value, str | None) else callable(value)
 
 
+def _is_callee(value: object) -> bool:
+    return isinstance(value, Callee)
+
+
 def _parse_callees(value: Mapping[int | str, Callee]) -> dict[int, Callee]:
     """Return the callees by their numbers."""
     given = cast("object", value)
@@ -123,9 +127,7 @@ class SimulatorOptions:
     )
     answered_share: float = field(default=1.0, validator=validators.share)
     magic: bool = field(default=True, validator=validators.flag)
-    callee: Callee = field(
-        default=Callee(), validator=must_be("a Callee", lambda value: isinstance(value, Callee))
-    )
+    callee: Callee = field(default=Callee(), validator=must_be("a Callee", _is_callee))
     callees: dict[int, Callee] = field(
         factory=dict[int, Callee], converter=_parse_callees, repr=_count_of
     )

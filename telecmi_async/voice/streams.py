@@ -163,7 +163,8 @@ class Streams:
         if self._handler is not None:
             raise ConfigurationError("there is an on_stream handler already")
         check_function("the on_stream handler", handler, "one session")
-        if inspect.isfunction(handler) and not inspect.iscoroutinefunction(handler):
+        given = cast("object", handler)
+        if inspect.isfunction(given) and not inspect.iscoroutinefunction(given):
             raise ConfigurationError("the on_stream handler must be an async def")
         self._handler = handler
         self._reception.ready = True
