@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, TypeVar, cast
 import anyio
 
 from telecmi_async._internal import validators
-from telecmi_async._internal.event_loop import current_loop, has_ended, is_asyncio
+from telecmi_async._internal.event_loop import current_loop, has_ended, is_asyncio, is_failure
 from telecmi_async._internal.redis_threads import ThreadedRedis
 from telecmi_async._internal.secrets import Redactor, Secret
 from telecmi_async.errors import ConfigurationError, StoreError, WrongEventLoop
@@ -121,7 +121,10 @@ class RedisServer:
         """Await a call of redis-py; all its errors become a `StoreError`."""
         try:
             return await work
-        except Exception as error:  # noqa: BLE001  # a client may raise anything
+        except BaseException as error:  # noqa: BLE001  # a client may raise anything
+            # A time-out of the client's in the same moment as ours leaves its cancellation behind.
+            if not is_failure(error):
+                raise
             text = self._redact.text(str(error)[:200])
             failure = f"{type(error).__name__}: {text}" if text else type(error).__name__
         # Raised outside of the handler it carries no foreign error, whose frames hold the password.

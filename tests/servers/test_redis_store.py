@@ -9,7 +9,8 @@ import pickle
 import secrets
 import socket
 import sys
-from typing import TYPE_CHECKING, Any
+import time
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 import pytest
@@ -621,3 +622,30 @@ def test_a_client_of_your_own_stays_the_same_in_another_loop() -> None:
     store = RedisStore(client)
 
     assert [asyncio.run(store.claim("key")) for _ in range(2)] == [True, True]
+
+
+def test_a_time_out_of_the_client_at_the_same_moment_fails_one_request() -> None:
+    """It leaves a cancellation behind, which must not end the task; a real one does."""
+
+    class Client:
+        def register_script(self, _: str) -> Any:
+            async def answer(*, args: list[object]) -> int:
+                async with asyncio.timeout(0.05):
+                    while True:
+                        time.sleep(0.06)  # both are over when the event loop goes on
+                        await asyncio.sleep(0)
+
+            return answer
+
+    async def put() -> str:
+        store = RedisStore(cast("Any", Client()), timeout=0.05)
+        with pytest.raises(StoreError, match="CancelledError|TimeoutError"):
+            await store.claim("key")
+        task = asyncio.create_task(store.claim("key"))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return "goes on"
+
+    assert asyncio.run(put()) == "goes on"

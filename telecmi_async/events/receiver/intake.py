@@ -18,6 +18,7 @@ import anyio
 import attrs
 from attrs import define, field, frozen
 
+from telecmi_async._internal.event_loop import is_failure
 from telecmi_async._internal.frozen_json import JsonObject
 from telecmi_async._internal.messages import shown_id
 from telecmi_async.errors import ConfigurationError, StoreError, WebhookError
@@ -342,7 +343,9 @@ class Intake:
         """Store an event; return whether it is new, or None if the store failed."""
         try:
             fresh = await self.store.put(stored)
-        except Exception as error:
+        except BaseException as error:
+            if not is_failure(error):
+                raise
             if not isinstance(error, StoreError):
                 logger.exception("the event store raised an error other than StoreError")
             elif not self._questions.store_failed:
