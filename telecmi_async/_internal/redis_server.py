@@ -121,7 +121,7 @@ class RedisServer:
         """Await a call of redis-py; all its errors become a `StoreError`."""
         try:
             return await work
-        except BaseException as error:  # noqa: BLE001  # a client may raise anything
+        except BaseException as error:  # a client may raise anything
             # A time-out of the client's in the same moment as ours leaves its cancellation behind.
             if not is_failure(error):
                 raise

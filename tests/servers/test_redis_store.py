@@ -632,14 +632,14 @@ def test_a_time_out_of_the_client_at_the_same_moment_fails_one_request() -> None
             async def answer(*, args: list[object]) -> int:
                 async with asyncio.timeout(0.05):
                     while True:
-                        time.sleep(0.06)  # both are over when the event loop goes on
+                        time.sleep(0.06)  # noqa: ASYNC251  # both are over when the event loop goes on
                         await asyncio.sleep(0)
 
             return answer
 
     async def put() -> str:
         store = RedisStore(cast("Any", Client()), timeout=0.05)
-        with pytest.raises(StoreError, match="CancelledError|TimeoutError"):
+        with pytest.raises(StoreError, match=r"CancelledError|TimeoutError"):
             await store.claim("key")
         task = asyncio.create_task(store.claim("key"))
         await asyncio.sleep(0)
