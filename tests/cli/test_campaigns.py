@@ -18,12 +18,12 @@ from consoles import (
     Console,
     Watched,
     console,
-    free_port,
     interrupted,
     serving,
     zone_at_ten,
 )
 from fault_server import closed_port
+from free_ports import free_port
 
 from telecmi_async._internal.messages import mask
 from telecmi_async.campaigns import Campaign, CampaignRules, CampaignSettings, CostCap

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import httpx
 import pytest
-from consoles import Console, console, free_port, interrupted, serving
+from consoles import Console, console, interrupted, serving
+from free_ports import free_port
 
 from telecmi_async.campaigns import CampaignSettings
 from telecmi_async.cli import Exit, main

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 from cli_campaign import FLOW, NUMBERS, ROWS, wait_for
-from consoles import TO, Console, console, free_port, interrupted, serving
+from consoles import TO, Console, console, interrupted, serving
+from free_ports import free_port
 from terminals import environment
 
 from telecmi_async.cli import Exit, main

@@ -16,7 +16,8 @@ import anyio
 import httpx
 import pytest
 from cli_campaign import FLOW, NUMBERS, ROWS, begin, in_ledger, wait_for
-from consoles import Console, console, free_port, interrupted, serving
+from consoles import Console, console, interrupted, serving
+from free_ports import free_port
 
 from telecmi_async.cli import Exit, main
 from telecmi_async.simulator import Simulator, Webhooks

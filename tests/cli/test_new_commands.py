@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 from cli_campaign import begin, in_ledger
-from consoles import FLOW, FROM, TO, Console, Stream, console, free_port, interrupted, serving
+from consoles import FLOW, FROM, TO, Console, Stream, console, interrupted, serving
+from free_ports import free_port
 
 from telecmi_async import CallHandle, CallResult, CdrPoller, Flow, RequestFailed
 from telecmi_async.cli import Exit, calling, main

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from cli_campaign import FLOW, NUMBERS, ROWS, begin, in_ledger
-from consoles import FROM, Console, console, free_port, serving
+from consoles import FROM, Console, console, serving
+from free_ports import free_port
 
 from telecmi_async.campaigns import CampaignSettings, Redial
 from telecmi_async.campaigns.contacts import ContactsFile

@@ -18,7 +18,8 @@ import anyio
 import httpx
 import pytest
 from attrs import evolve
-from consoles import Console, Stream, console, fail_in, free_port, interrupted, serving
+from consoles import Console, Stream, console, fail_in, interrupted, serving
+from free_ports import free_port
 
 from telecmi_async.cli import Exit, http_request, main
 from telecmi_async.cli import checks as doctor

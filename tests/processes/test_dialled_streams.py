@@ -13,9 +13,9 @@ import httpx
 import pytest
 from cli_campaign import wait_for
 from example_programs import EXAMPLES
+from free_ports import free_port
 from program_process import listens, served, started
 from voice_bots import sound
-from web_server import free_port
 
 from telecmi_async.cli import Exit
 

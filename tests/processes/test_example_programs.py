@@ -17,9 +17,9 @@ import pytest
 from cli_campaign import wait_for
 from consoles import serving
 from example_programs import EXAMPLES, PROGRAMS, output_on_page
+from free_ports import free_port
 from program_process import listens, served, started
 from project_paths import docs_page
-from web_server import free_port
 
 from telecmi_async.simulator import Callee, Simulator, Webhooks
 

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 from cli_campaign import in_ledger, wait_for
-from consoles import free_port, serving
+from consoles import serving
+from free_ports import free_port
 from terminals import environment
 
 from telecmi_async.cli import Exit

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from consoles import free_port, serving
+from consoles import serving
+from free_ports import free_port
 from terminals import environment
 
 from telecmi_async.cli import Exit

@@ -13,10 +13,10 @@ import pytest
 from cli_campaign import wait_for
 from consoles import serving
 from example_programs import EXAMPLES, VOICE_PROGRAMS
+from free_ports import free_port
 from program_process import listens, served, started
 from project_paths import docs_page
 from voice_bots import sound
-from web_server import free_port
 
 from telecmi_async.simulator import Callee, SimulatedCall, Simulator, Tone, Webhooks
 

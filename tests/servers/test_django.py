@@ -15,9 +15,9 @@ import anyio
 import httpx
 import psycopg
 import pytest
+from free_ports import free_port
 from page_code import code_under, sections_of
 from pg_server import shared
-from web_server import free_port
 
 from telecmi_async import Hangup
 from telecmi_async.campaigns import Campaign, CampaignSettings

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import yaml
 from cli_campaign import FLOW, wait_for
-from consoles import free_port, serving
+from consoles import serving
+from free_ports import free_port
 from project_paths import DOCS, docs_page
 from prometheus_names import without_variables
 from prometheus_server import PrometheusServer, promtool

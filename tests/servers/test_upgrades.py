@@ -7,7 +7,6 @@ import json
 import re
 import secrets
 import shutil
-import socket
 import subprocess
 import tempfile
 import uuid
@@ -20,6 +19,7 @@ from accepting_simulator import *  # noqa: F403  # pytest finds fixtures by name
 from accepting_simulator import BRIEF
 from campaign_observers import ran
 from faulty_campaign import NAME, WritingSimulator, account, contacts, settings
+from free_ports import free_port
 from old_ledger import OLD_POSTGRES, check_old_ledger, continue_old_campaign
 from pg_server import PgServer, shared
 from project_paths import docs_page
@@ -292,12 +292,6 @@ class Replica(PgServer):
         self.port = free_port()
         self.start()
         return self
-
-
-def free_port() -> int:
-    """Return a port that is free now."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
 
 
 async def test_a_replica_is_read(simulator: WritingSimulator, service: CallService) -> None:

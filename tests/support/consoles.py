@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import signal
-import socket
 import threading
 import time
 from contextlib import contextmanager
@@ -141,10 +140,3 @@ def zone_at_ten() -> str:
     ahead = (10 - time.gmtime().tm_hour + 12) % 24 - 12
     # The signs in the names of these zones are inverted.
     return f"Etc/GMT{-ahead:+d}" if ahead else "Etc/GMT"
-
-
-def free_port() -> int:
-    """Return a free port."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        found: int = taken.getsockname()[1]
-    return found

@@ -38,12 +38,12 @@ import attrs
 import httpx
 from click_crash import Clicked, Clicks, Rang
 from deployment_files import DEPLOYMENT, Service, services
+from free_ports import free_port
 from otlp_server import OtlpServer
 from paced_processes import line_of, say, started
 from pg_bouncer import PgBouncer
 from pg_server import PgServer
 from valkey_server import ValkeyServer
-from web_server import free_port
 
 import telecmi_async
 from telecmi_async import CallService, Hangup

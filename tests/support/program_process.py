@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from cli_campaign import wait_for
+from free_ports import free_port
 from terminals import environment
-from web_server import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -12,7 +12,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any, Self
 
-from consoles import free_port
+from free_ports import free_port
 
 __all__ = ["PrometheusServer", "promtool"]
 

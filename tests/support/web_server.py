@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING
 
 import httpx
+from free_ports import free_port
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Mapping
     from pathlib import Path
-
-
-def free_port() -> int:
-    """Return a port that no process listens on."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 class WebServer:
