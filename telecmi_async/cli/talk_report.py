@@ -6,7 +6,7 @@ from collections import deque
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
-from attrs import field, frozen
+from attrs import frozen
 
 from telecmi_async.cli.talk_lines import event_lines_of, lane_lines, moment_line
 from telecmi_async.simulator import Conversation, Note
@@ -42,7 +42,7 @@ class Plot:
         action: The action by which the bot ends its part.
     """
 
-    title: str = field(kw_only=False)
+    title: str
     person: str
     said: tuple[str, ...]
     interruptions: int

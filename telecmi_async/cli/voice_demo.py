@@ -48,14 +48,14 @@ _LONGEST: Final = 120.0
 _BETWEEN: Final = 1.0
 _PLOTS: Final = (
     Plot(
-        "The bot calls, is interrupted, answers, and hangs up",
+        title="The bot calls, is interrupted, answers, and hangs up",
         person="callee",
         said=("interrupts the bot with a question", "asks something else"),
         interruptions=1,
         action="hangup",
     ),
     Plot(
-        "The bot is called, and transfers the caller to a colleague",
+        title="The bot is called, and transfers the caller to a colleague",
         person="caller",
         said=("asks for a person",),
         interruptions=0,

@@ -195,7 +195,11 @@ BRIDGED = Note(9.0, "bridged", "b")
 def plot(action: str = "hangup", interruptions: int = 1) -> Plot:
     """Return how a call should go."""
     return Plot(
-        "They talk", person="callee", said=("asks",), interruptions=interruptions, action=action
+        title="They talk",
+        person="callee",
+        said=("asks",),
+        interruptions=interruptions,
+        action=action,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from contextlib import asynccontextmanager
-from threading import Thread
+from threading import Thread, current_thread
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -228,7 +228,13 @@ async def serving(
     talk: Callable[[ServerConnection], None], **options: Any
 ) -> AsyncGenerator[str]:
     """Give the address of a server that runs in a thread."""
-    with serve(talk, "127.0.0.1", 0, logger=logging.getLogger("quiet"), **options) as server:
+    handlers = list[Thread]()
+
+    def handle(socket: ServerConnection) -> None:
+        handlers.append(current_thread())
+        talk(socket)
+
+    with serve(handle, "127.0.0.1", 0, logger=logging.getLogger("quiet"), **options) as server:
         thread = Thread(target=server.serve_forever)
         thread.start()
         try:
@@ -236,6 +242,8 @@ async def serving(
         finally:
             server.shutdown()
             thread.join()
+            for each in handlers:
+                each.join(5)
 
 
 @pytest.mark.real_clock
