@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import wave
 from array import array
+from itertools import groupby
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -43,13 +44,7 @@ def sides(path: Path) -> tuple[list[int], list[int]]:
 
 def runs(samples: list[int]) -> list[tuple[int, float]]:
     """Return the values of a side, each with how many seconds it lasts."""
-    found: list[tuple[int, int]] = []
-    for value in samples:
-        if found and found[-1][0] == value:
-            found[-1] = value, found[-1][1] + 1
-        else:
-            found.append((value, 1))
-    return [(value, length / RATE) for value, length in found]
+    return [(value, len([*run]) / RATE) for value, run in groupby(samples)]
 
 
 async def test_both_sides_are_recorded_by_time(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from itertools import groupby
 
 import pytest
 from hypothesis import given
@@ -26,13 +27,7 @@ def sides(stereo: bytes) -> tuple[list[int], list[int]]:
 
 def runs(samples: list[int]) -> list[tuple[int, int]]:
     """Return the values of a side, each with how long it lasts."""
-    found: list[tuple[int, int]] = []
-    for value in samples:
-        if found and found[-1][0] == value:
-            found[-1] = value, found[-1][1] + 1
-        else:
-            found.append((value, 1))
-    return found
+    return [(value, len([*run])) for value, run in groupby(samples)]
 
 
 def test_both_sides_are_placed_by_time() -> None:
